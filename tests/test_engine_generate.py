@@ -10,7 +10,7 @@ import torch
 from transformers import GPT2Config, GPTNeoXConfig, LlamaConfig, Phi3Config, PreTrainedModel, Qwen2Config
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
-from evalkit.engine import Engine, GenerateItem, GenerateResult, memory
+from evalkit.engine import Engine, GenerateItem, GenerateResult, memory, slots
 
 VOCABULARY = 97
 LENGTH = 160
@@ -96,6 +96,15 @@ def test_greedy_answers_equal_those_of_transformers(
     results = in_order(list(engine.generate(items)))
     assert engine.fallback is None
     assert [list(result.tokens) for result in results] == [by_transformers(model, item) for item in items]
+
+
+@pytest.mark.parametrize("answers", [32, 5, 2])
+def test_answers_in_groups_of_like_length_are_the_same(answers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, items = make_model(), make_items()
+    expected = [result.tokens for result in in_order(list(Engine(model, Tokenizer()).generate(items)))]
+    monkeypatch.setitem(memory._MOST_ANSWERS, "cpu", answers)
+    monkeypatch.setattr(slots, "_SHORT", 1)
+    assert [result.tokens for result in in_order(list(Engine(model, Tokenizer()).generate(items)))] == expected
 
 
 def test_no_prompt_token_is_forwarded_twice() -> None:

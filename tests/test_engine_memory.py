@@ -155,7 +155,13 @@ def test_the_automatic_budget_follows_the_free_memory(free: int, monkeypatch: py
 def test_fewer_answers_are_in_progress_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     model = make_model()
     monkeypatch.setattr(memory, "free_bytes", lambda device: 4 * 5 * 100 * memory.cache_bytes(model))
-    assert memory.automatic_answers(model, tokens=100) == 5
+    assert memory.automatic_answers(model, [100] * 9) == 5
+
+
+def test_one_long_answer_does_not_crowd_out_the_short_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_model()
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 4 * 500 * memory.cache_bytes(model))
+    assert memory.automatic_answers(model, [400, *[10] * 20]) == 11
 
 
 def test_the_bytes_of_keys_and_values_count_key_heads_only() -> None:

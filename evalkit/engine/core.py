@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from evalkit.engine.answers import Answer, model_eos
 from evalkit.engine.encode import prefix_token, rolling_windows
 from evalkit.engine.generate import Generation
+from evalkit.engine.growing import grow
 from evalkit.engine.limits import max_length, shared_length
 from evalkit.engine.memory import Budget, Budgeted, Runtime, automatic_answers, automatic_budget
 from evalkit.engine.plain import generate_plainly
@@ -140,10 +141,31 @@ class Engine:
         lengths = np.array([len(answer.prompt) + answer.limit - 1 for answer in answers])
         shared, alone = self._divide(lengths)
         runtime = self._runtime()
-        most = min(automatic_answers(self.model, int(lengths.max())), self.max_batch_tokens)
+        most = min(automatic_answers(self.model, lengths.tolist()), self.max_batch_tokens)
         if len(shared):
             yield from Generation([answers[number] for number in shared], runtime, most).run()
         yield from generate_plainly([answers[number] for number in alone], runtime, most)
+
+    def stream(self, item: GenerateItem) -> Iterator[str | GenerateResult]:
+        """One answer as it grows: text that no later token can change, after every pass, then the result.
+
+        The result is the one `generate` gives for this item alone. Between passes nothing of it is in use, so several
+        streams may take turns. A model whose prefixes are not shared tells its answer in one piece.
+
+        Args:
+            item: the prompt with its settings.
+
+        Raises:
+            ValueError: if its settings are out of range.
+        """
+        answer = self._begin(0, item)
+        shared, _ = self._divide(np.array([len(answer.prompt) + answer.limit - 1]))
+        if len(shared):
+            yield from grow(answer, Generation([answer], self._runtime(), 1), self.tokenizer)
+            return
+        for result in generate_plainly([answer], self._runtime(), 1):
+            yield result.text
+            yield result
 
     def _begin(self, index: int, item: GenerateItem) -> Answer:
         if item.max_tokens < 1 or item.temperature < 0 or not 0 < item.top_p <= 1 or "" in item.stop:

@@ -14,7 +14,8 @@ from evalkit.engine.attention import attending
 from evalkit.engine.forward import packed_logits
 from evalkit.engine.memory import Budget, Runtime
 from evalkit.engine.prefill import Prefill, Ready, Stretch
-from evalkit.engine.slots import Slots, StepAttention
+from evalkit.engine.slots import Slots
+from evalkit.engine.step import StepAttention
 from evalkit.engine.types import GenerateResult
 
 # New answers join when this share of the slots is free: a pass over a few prompts costs nearly as much as over many.
@@ -39,7 +40,7 @@ class Generation:
     def __init__(self, answers: Sequence[Answer], runtime: Runtime, most: int) -> None:
         self._runtime = runtime
         self._most = min(most, len(answers))
-        self._slots = Slots(self._most)
+        self._slots = Slots()
         self._seats: list[_Seat] = []
         self._readers: list[tuple[Stretch, Tensor | slice]] | None = []
         self._ready: deque[Ready] = deque()
@@ -49,12 +50,21 @@ class Generation:
 
     def run(self) -> Iterator[GenerateResult]:
         """Generates until every answer is finished; yields each as it finishes."""
-        while self._seats or self._waiting():
-            free = self._most - len(self._seats)
-            if self._waiting() and (not self._seats or free >= max(1, self._most // _JOIN_SHARE)):
-                yield from self._join(free)
-            elif self._seats:
-                yield from self._step()
+        while not self.done:
+            yield from self.advance()
+
+    @property
+    def done(self) -> bool:
+        """Whether every answer is finished."""
+        return not (self._seats or self._waiting())
+
+    def advance(self) -> Iterator[GenerateResult]:
+        """One pass: waiting prompts, or one token for every answer in progress; yields what finishes."""
+        free = self._most - len(self._seats)
+        if self._waiting() and (not self._seats or free >= max(1, self._most // _JOIN_SHARE)):
+            yield from self._join(free)
+        elif self._seats:
+            yield from self._step()
 
     def _waiting(self) -> bool:
         return bool(self._ready or self._evicted) or not self._prefill.done
@@ -156,7 +166,7 @@ class Generation:
         self._most = max(1, most)
         while len(self._seats) > self._most:
             self._evicted.append(self._leave(len(self._seats) - 1))
-        self._slots.shrink(self._most)
+        self._slots.give_back()
 
     def _give_up(self, batch: Sequence[Ready]) -> None:
         for ready in batch:

@@ -1,7 +1,8 @@
 """How many tokens and logit rows fit one forward pass, and what counts as running out of memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar
 
@@ -159,20 +160,21 @@ def automatic_budget(model: PreTrainedModel) -> Budget:
 
 
 # Answers in progress at once, beyond which a step is no faster per token.
-_MOST_ANSWERS = {"cpu": 32, "cuda": 256}
+_MOST_ANSWERS = {"cpu": 64, "cuda": 256}
 
 
-def automatic_answers(model: PreTrainedModel, tokens: int) -> int:
-    """How many answers to generate at once.
+def automatic_answers(model: PreTrainedModel, lengths: Sequence[int]) -> int:
+    """How many answers to generate at once, so that even the longest of them fit together.
 
     Args:
         model: the model.
-        tokens: most tokens an answer and its prompt hold.
+        lengths: most tokens each answer and its prompt hold.
     """
     device = model.device
     kind = device.type if device.type in _MOST_ANSWERS else "cpu"
-    room = int(free_bytes(device) * _SHARE)
-    return min(max(1, room // (tokens * cache_bytes(model))), _MOST_ANSWERS[kind])
+    room = int(free_bytes(device) * _SHARE) // cache_bytes(model)
+    held = accumulate(sorted(lengths, reverse=True)[: _MOST_ANSWERS[kind]])
+    return max(1, sum(tokens <= room for tokens in held))
 
 
 def cache_bytes(model: PreTrainedModel) -> int:

@@ -1,23 +1,26 @@
-"""Keys and values of the answers in progress: a slot for each, and one copy of every stretch they share."""
+"""Keys and values of the answers in progress: a slot for each, beside those whose prompts are of like length.
+
+Slots of one group lie in one buffer, padded to the longest of them; were all in one, a single long prompt among short
+ones would make every step read, and every slot hold, as much as it needs.
+"""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from evalkit.engine.attention import Scores, accumulator, attention_with_lse, merge
 from evalkit.engine.forward import KeyValues
-from evalkit.engine.prefill import Stretch
 
 # Slots grow by at least this many tokens at a time.
 _GROWTH = 64
+# Prompts up to here are of like length; beyond, each group is twice as long as the one before.
+_SHORT = 128
 
 
-class Slots:
-    """Growing room for the keys and values of up to `count` answers; slot 0 … active-1 are in use."""
+class SlotGroup:
+    """Growing buffers for answers of like length; slot 0 … active-1 are in use."""
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    def __init__(self) -> None:
         self.lengths: list[int] = []
         self._keys: dict[int, Tensor] = {}
         self._values: dict[int, Tensor] = {}
@@ -27,25 +30,25 @@ class Slots:
         """Slots in use."""
         return len(self.lengths)
 
-    def add(self, layers: Sequence[dict[int, KeyValues]], spans: Sequence[tuple[int, int]]) -> None:
-        """Fills the next slots, one per answer.
+    def write(self, layers: Sequence[dict[int, KeyValues]], spans: Sequence[tuple[int, int]]) -> None:
+        """Fills the slots after the active ones, one per answer; they count only once `lengths` says so.
 
         Args:
             layers: per answer, keys and values per layer, among which the answer's own lie.
             spans: where they lie; may be empty.
         """
         longest = max(stop - start for start, stop in spans)
+        slots = self.active + len(spans)
         for slot, (known, (start, stop)) in enumerate(zip(layers, spans, strict=True), start=self.active):
             for layer, tokens in known.items() if stop > start else ():
-                keys, values = self._room(layer, tokens, longest + 1)
+                keys, values = self._room(layer, tokens, slots, longest + 1)
                 keys[slot, :, : stop - start] = tokens.keys[start:stop].transpose(0, 1)
                 values[slot, :, : stop - start] = tokens.values[start:stop].transpose(0, 1)
-        self.lengths.extend(stop - start for start, stop in spans)
 
-    def _room(self, layer: int, known: KeyValues, length: int) -> tuple[Tensor, Tensor]:
+    def _room(self, layer: int, like: KeyValues, slots: int, length: int) -> tuple[Tensor, Tensor]:
         """The buffers of a layer, [slots, key heads, tokens, size], with room for `length` tokens per slot."""
-        keys = _grown(self._keys.get(layer), known.keys, self.count, self.active, length)
-        values = _grown(self._values.get(layer), known.values, self.count, self.active, length)
+        keys = _grown(self._keys.get(layer), like.keys, slots, length)
+        values = _grown(self._values.get(layer), like.values, slots, length)
         self._keys[layer], self._values[layer] = keys, values
         return keys, values
 
@@ -62,15 +65,11 @@ class Slots:
             Keys and values, [active, key heads, longest + 1, size]; what lies beyond a slot's length is to be masked.
         """
         longest = max(self.lengths) + 1
-        keys, values = self._room(layer, KeyValues(key, value), longest)
+        keys, values = self._room(layer, KeyValues(key, value), self.active, longest)
         rows = torch.arange(self.active, device=key.device)
         keys[rows, :, lengths] = key
         values[rows, :, lengths] = value
         return keys[: self.active, :, :longest], values[: self.active, :, :longest]
-
-    def advance(self) -> None:
-        """Counts the token just appended to every active slot."""
-        self.lengths = [length + 1 for length in self.lengths]
 
     def remove(self, slot: int) -> None:
         """Frees a slot; the last active one moves into its place."""
@@ -82,70 +81,84 @@ class Slots:
             self.lengths[slot] = length
         self.lengths.pop()
 
-    def shrink(self, count: int) -> None:
-        """Gives back the memory of all slots but the first `count`, at least as many as are in use."""
-        self.count = count
-        self._keys = {layer: buffer[:count].clone() for layer, buffer in self._keys.items()}
-        self._values = {layer: buffer[:count].clone() for layer, buffer in self._values.items()}
+    def give_back(self) -> None:
+        """Gives back the memory of the slots that are not in use."""
+        self._keys = {layer: buffer[: self.active].clone() for layer, buffer in self._keys.items()}
+        self._values = {layer: buffer[: self.active].clone() for layer, buffer in self._values.items()}
 
 
-def _grown(buffer: Tensor | None, like: Tensor, count: int, active: int, length: int) -> Tensor:
-    if buffer is not None and buffer.shape[2] >= length:
-        return buffer
-    room = length + max(_GROWTH, length // 4)
+def _grown(buffer: Tensor | None, like: Tensor, slots: int, length: int) -> Tensor:
+    rows, tokens = (0, 0) if buffer is None else (buffer.shape[0], buffer.shape[2])
+    if rows >= slots and tokens >= length:
+        return buffer  # type: ignore[return-value]  # no buffer has no rows
+    room = tokens if tokens >= length else length + max(_GROWTH, length // 4)
     # Zeros, not empty: a masked key that is not a number would still spoil the sum.
-    bigger = torch.zeros((count, like.shape[1], room, like.shape[2]), dtype=like.dtype, device=like.device)
+    bigger = torch.zeros((max(rows, slots), like.shape[1], room, like.shape[2]), dtype=like.dtype, device=like.device)
     if buffer is not None:
-        bigger[:active, :, : buffer.shape[2]] = buffer[:active]
+        bigger[:rows, :, :tokens] = buffer
     return bigger
 
 
-class StepAttention:
-    """Attention of one generation step: one query per active slot.
+class Slots:
+    """The slots of all answers in progress, by seat: seat 0 … n-1, in the order in which they were added."""
 
-    Args:
-        slots: the answers' own keys and values; this step's are appended.
-        stretches: shared stretches, each with the active slots that see it.
-        device: where the mask lives.
-        dtype: of the mask.
-    """
+    def __init__(self) -> None:
+        self._groups: dict[int, SlotGroup] = {}
+        self._seats: dict[int, list[int]] = {}
+        """Per group, the seat of each slot."""
+        self._places: list[tuple[int, int]] = []
+        """Per seat, its group and slot."""
 
-    def __init__(
-        self,
-        slots: Slots,
-        stretches: Sequence[tuple[Stretch, Tensor | slice]],
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> None:
-        self._slots = slots
-        self._stretches = stretches
-        self._lengths = torch.tensor(slots.lengths, device=device)
-        hidden = torch.arange(max(slots.lengths) + 1, device=device) > self._lengths.unsqueeze(-1)
-        mask = torch.zeros(hidden.shape, dtype=dtype, device=device).masked_fill_(hidden, float("-inf"))
-        self._mask = mask[:, None, None, :]
+    def groups(self) -> list[tuple[SlotGroup, list[int]]]:
+        """Every group with the seat of each of its slots."""
+        return [(group, self._seats[size]) for size, group in self._groups.items()]
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scores: Scores) -> Tensor:
-        """See `attention.Attention`."""
-        rows = query[0].transpose(0, 1)
-        keys, values = self._slots.append(layer, key[0].transpose(0, 1), value[0].transpose(0, 1), self._lengths)
-        # Queries that share a key head stand side by side, so that no key is repeated.
-        packed = rows.reshape(rows.shape[0], keys.shape[1], -1, rows.shape[2])
-        out, lse = attention_with_lse(
-            packed, keys, values, scores=scores, mask=self._mask.expand(-1, -1, packed.shape[2], -1)
-        )
-        out = out.reshape(*rows.shape[:2], values.shape[-1])
-        if not self._stretches:
-            return out
-        merged, merged_lse = out.to(accumulator(out.dtype)), lse.reshape(rows.shape[:2])
-        for stretch, readers in self._stretches:
-            known = stretch.layers[layer]
-            more, more_lse = attention_with_lse(
-                rows[readers].transpose(0, 1).unsqueeze(0),
-                known.keys.transpose(0, 1).unsqueeze(0),
-                known.values.transpose(0, 1).unsqueeze(0),
-                scores=scores,
-            )
-            part, part_lse = merged[readers], merged_lse[readers]
-            merge(part, part_lse, more[0].transpose(0, 1), more_lse[0].transpose(0, 1))
-            merged[readers], merged_lse[readers] = part, part_lse
-        return merged.to(query.dtype)
+    def add(self, layers: Sequence[dict[int, KeyValues]], spans: Sequence[tuple[int, int]]) -> None:
+        """Fills the next seats, one per answer; arguments as for `SlotGroup.write`.
+
+        Raises:
+            RuntimeError: PyTorch's, if memory runs out; no seat is taken then.
+        """
+        lengths = [stop - start for start, stop in spans]
+        sizes = [max(_SHORT, length).bit_length() for length in lengths]
+        for size in sorted(set(sizes)):
+            mine = [number for number, one in enumerate(sizes) if one == size]
+            group = self._groups.get(size) or SlotGroup()
+            group.write([layers[number] for number in mine], [spans[number] for number in mine])
+            self._groups[size] = group
+            self._seats.setdefault(size, [])
+        for size, length in zip(sizes, lengths, strict=True):
+            group = self._groups[size]
+            self._seats[size].append(len(self._places))
+            self._places.append((size, group.active))
+            group.lengths.append(length)
+
+    def advance(self) -> None:
+        """Counts the token just appended to every slot."""
+        for group in self._groups.values():
+            group.lengths = [length + 1 for length in group.lengths]
+
+    def remove(self, seat: int) -> None:
+        """Frees a seat; the last one moves into its place."""
+        size, slot = self._places[seat]
+        seats = self._seats[size]
+        self._groups[size].remove(slot)
+        moved = seats.pop()
+        if slot < len(seats):
+            seats[slot] = moved
+            self._places[moved] = (size, slot)
+        self._places[seat] = self._places[-1]
+        self._places.pop()
+        if seat < len(self._places):
+            other, place = self._places[seat]
+            self._seats[other][place] = seat
+        if not seats:
+            del self._groups[size], self._seats[size]
+
+    def give_back(self) -> None:
+        """Gives back the memory that no answer uses."""
+        # A group that was made for answers which then found no memory has no seats.
+        self._groups = {size: group for size, group in self._groups.items() if group.active}
+        self._seats = {size: self._seats[size] for size in self._groups}
+        for group in self._groups.values():
+            group.give_back()

@@ -1,8 +1,8 @@
 """5-shot MMLU on the same questions and the same random-weights checkpoint: evalkit against lm-eval's HF model.
 
-Two subjects with 75 questions each (the real set has 246 on average, where shared prefixes save more); whole commands
-in processes of their own. The two score the same prompts (but
-for the official double space), so the work is the same; correctness is checked elsewhere.
+Two subjects with up to 100 questions each (the real set has 246 on average, where shared prefixes save more): whole
+commands in processes of their own, and the scoring alone on the very same requests. One thread: with more, PyTorch's
+threads spin while they wait, and a busy machine counts that as work.
 """
 
 import csv
@@ -13,13 +13,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import SHARED, Figure, Result, run_command
+from harness import SHARED, Figure, Result, run_command, run_local_work
 from models import write_gpt2, write_llama
 
 SUBJECTS = ("anatomy", "nutrition")
-QUESTIONS = 75
+QUESTIONS = 100
 _BIN = Path(sys.executable).parent
-_ONE_THREAD = {"OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 def run() -> Result:
@@ -31,6 +31,7 @@ def run() -> Result:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         data, tasks = _write_data(folder / "data"), _write_lm_eval_tasks(folder / "tasks")
+        requests = _write_requests(data, folder / "requests.json")
         for label, checkpoint in (
             ("GPT-2 124M", write_gpt2(folder / "gpt2")),
             ("Llama 30M", write_llama(folder / "llama")),
@@ -41,7 +42,22 @@ def run() -> Result:
             ratios[f"{label}: lm-eval / evalkit, CPU seconds"] = (theirs.cpu_seconds or 0) / (ours.cpu_seconds or 1)
             ratios[f"{label}: peak memory, lm-eval / evalkit"] = (theirs.peak_mb or 0) / (ours.peak_mb or 1)
             ratios[f"{label}: tokens forwarded / minimum"] = ours.extra["tokens forwarded / minimum"]
-    return Result(f"5-shot MMLU, {len(SUBJECTS)} subjects × {QUESTIONS} questions", figures, ratios)
+            _scoring_alone(label, checkpoint, requests, figures, ratios)
+    return Result(f"5-shot MMLU, {len(SUBJECTS)} subjects × {QUESTIONS} questions, one thread", figures, ratios)
+
+
+def _scoring_alone(
+    label: str, checkpoint: Path, requests: Path, figures: list[Figure], ratios: dict[str, float]
+) -> None:
+    ours, values = run_local_work(f"scoring alone, evalkit, {label}", "evalkit", "score", checkpoint, requests)
+    theirs, others = run_local_work(f"scoring alone, lm-eval, {label}", "lm-eval", "score", checkpoint, requests)
+    figures += [ours, theirs]
+    ratios[f"{label}: scoring alone, lm-eval / evalkit, CPU seconds"] = (theirs.cpu_seconds or 0) / (
+        ours.cpu_seconds or 1
+    )
+    ratios[f"{label}: largest difference of a log-probability"] = max(
+        abs(one - other) for one, other in zip(values, others, strict=True)
+    )
 
 
 def _evalkit(label: str, checkpoint: Path, data: Path, folder: Path) -> Figure:
@@ -74,6 +90,16 @@ def _write_data(folder: Path) -> Path:
             with (folder / part / f"{subject}_{part}.csv").open("w", newline="", encoding="utf-8") as stream:
                 csv.writer(stream).writerows(rows)
     return folder
+
+
+def _write_requests(data: Path, path: Path) -> Path:
+    """The prompts of `evalkit mmlu` on this data, each with its four letters."""
+    from evalkit.benchmarks import TaskOptions, load_task
+
+    task = load_task("mmlu_mini", TaskOptions(data, 5, None, "hendrycks"))
+    asked = [task.render(sample, "plain") for sample in task.samples]
+    path.write_text(json.dumps([[request.prompt, *request.continuations] for request in asked]), encoding="utf-8")
+    return path
 
 
 def _read(part: str, subject: str) -> list[list[str]]:

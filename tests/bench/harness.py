@@ -85,6 +85,17 @@ def run_function(name: str, function: Callable[[], Any], *, repeats: int = 3) ->
     return Figure(name, statistics.median(cpu), statistics.median(wall), peak, {"result": result})
 
 
+def run_local_work(name: str, system: str, kind: str, checkpoint: Path, requests: Path) -> tuple[Figure, Sequence[Any]]:
+    """`local_work.py` in a process of its own, on one thread: seconds and memory of the work alone, and its results."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    command = [sys.executable, str(Path(__file__).with_name("local_work.py")), system, kind, str(checkpoint)]
+    done = subprocess.run([*command, str(requests)], capture_output=True, text=True, env=env, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{name} failed:\n{done.stderr[-2000:]}")
+    said = json.loads(done.stdout.splitlines()[-1])
+    return Figure(name, said["cpu_seconds"], said["wall_seconds"], said["peak_mb"]), said["results"]
+
+
 def peer_python(name: str, packages: Sequence[str]) -> Path:
     """The Python of an environment that holds a peer; made on demand, kept afterwards."""
     folder = ROOT / ".venv-peers" / name
@@ -108,7 +119,7 @@ def publish(name: str, result: Result) -> Path:
         for key, value in figure.extra.items():
             print(f"      {key}: {value}")
     for label, ratio in result.ratios.items():
-        print(f"  {label}: {ratio:.2f}")
+        print(f"  {label}: {ratio:.2f}" if ratio >= 0.01 else f"  {label}: {ratio:.1e}")
     for note in result.notes:
         print(f"  {note}")
     path = ROOT / "reports" / "bench" / f"{name}.json"

@@ -32,6 +32,23 @@ def write_gpt2(folder: Path, *, layers: int = 12, width: int = 768, heads: int =
     return folder
 
 
+def end_answers_every(folder: Path, period: int) -> Path:
+    """Edit a GPT-2 in place so that it ends its answer wherever the position is a multiple of `period`.
+
+    Random weights never say end-of-text. Here that token's embedding is added, large, to those positions' embeddings,
+    and drowns everything else: prompts of mixed lengths get answers of mixed lengths, 1 to `period` tokens.
+    """
+    import torch
+    from transformers import GPT2LMHeadModel
+
+    model = GPT2LMHeadModel.from_pretrained(folder)
+    with torch.no_grad():
+        end = model.transformer.wte.weight[model.config.eos_token_id]
+        model.transformer.wpe.weight[period - 1 :: period] += 1000 * end
+    model.save_pretrained(folder)
+    return folder
+
+
 def write_llama(folder: Path) -> Path:
     """A small Llama (8 layers, width 512, grouped-query attention) with GPT-2's vocabulary and random weights."""
     import torch
