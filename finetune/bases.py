@@ -14,7 +14,7 @@ from typing import Any
 from evalkit.digest import digest_files
 from evalkit.errors import UsageError
 from finetune import openai_gpt2
-from finetune.quiet import no_progress_bars
+from finetune.quiet import no_progress_bars, no_reports
 from finetune.tokenize import Row
 
 GPT2_NAMES = {
@@ -93,8 +93,26 @@ def _load(name: str, source: str, dropout: float | None) -> Base:
     config = AutoConfig.from_pretrained(source)
     own = _replace_dropout(config, dropout)
     tokenizer = AutoTokenizer.from_pretrained(source)
-    model: Any = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=torch.float32, use_safetensors=True)
+    if not tokenizer("a", add_special_tokens=False)["input_ids"]:
+        raise UsageError(f"{name}: holds no tokenizer: put the base's tokenizer.json beside its weights")
+    options = {"config": config, "dtype": torch.float32, "use_safetensors": True}
+    with no_reports():
+        model, found = AutoModelForCausalLM.from_pretrained(
+            source, **options, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    _check_weights(name, config.model_type, found)
     return Base(name, model, tokenizer, own)
+
+
+def _check_weights(name: str, kind: str, found: Mapping[str, Any]) -> None:
+    """Raise UsageError where weights were not in the files: transformers would start them at random and go on."""
+    for key, what in (("missing_keys", "architecture"), ("mismatched_keys", "size")):
+        names = sorted(map(str, found[key]))
+        if names:
+            raise UsageError(
+                f"{name}: the weights are those of another {what} than config.json says ({kind}): "
+                f"{len(names)} do not fit, such as {names[0]}"
+            )
 
 
 def _replace_dropout(config: Any, dropout: float | None) -> dict[str, float]:

@@ -16,10 +16,12 @@ from torch import Tensor
 from evalkit.errors import EvalkitError, UsageError
 from evalkit.prompts import PromptStyle, save_style
 from finetune.files import write_atomically
+from finetune.model_card import model_card
 from finetune.quiet import no_progress_bars
 from finetune.state import put_weights
 
 TRAINING_FILE = "evalkit.json"
+CARD_FILE = "README.md"
 _WORK = ".training"
 """Inside the folder in progress: what is gone once the checkpoint is whole."""
 
@@ -141,12 +143,22 @@ def write_checkpoint(folder: Path, trained: Trained) -> None:
         _open_to_group(folder)
         tokenizer.save_pretrained(folder)
         save_style(folder, trained.style)
-        (folder / TRAINING_FILE).write_text(json.dumps(training, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        (folder / "README.md").write_text(model_card(training), encoding="utf-8")
+        (folder / TRAINING_FILE).write_text(_record(training), encoding="utf-8")
+        (folder / CARD_FILE).write_text(model_card(training), encoding="utf-8")
     except (OSError, RuntimeError) as error:
         raise EvalkitError(
             f"{folder}: the checkpoint cannot be written ({error}); run the same command again"
         ) from error
+
+
+def write_record(out: Path, training: Mapping[str, Any]) -> None:
+    """Replace what a finished checkpoint says of itself. Raises EvalkitError where the disk refuses."""
+    for name, text in ((CARD_FILE, model_card(training)), (TRAINING_FILE, _record(training))):
+        write_atomically(out / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))  # type: ignore[misc]
+
+
+def _record(training: Mapping[str, Any]) -> str:
+    return json.dumps(training, indent=2, ensure_ascii=False) + "\n"
 
 
 def _open_to_group(folder: Path) -> None:
@@ -160,55 +172,3 @@ def _end_at(model: Any, end: int) -> None:
     ends = model.generation_config.eos_token_id
     if end not in (ends if isinstance(ends, list) else [ends]):
         model.generation_config.eos_token_id = end
-
-
-def model_card(training: Mapping[str, Any]) -> str:
-    """The README of a checkpoint: base, data, recipe, losses and what test and training data share."""
-    settings, data, result = training["settings"], training["data"], training["result"]
-    recipe = "\n".join(f"| {key} | {value} |" for key, value in settings.items() if value is not None)
-    leaks = "\n".join(
-        f"| {pair} | {counts['exact']} | {counts['near']} |" for pair, counts in training["leaks"].items()
-    )
-    val = "none" if result["val_loss"] is None else f"{result['val_loss']:.4f} (step {result['best_step']})"
-    parts = "\n".join(f"| {name} | {part['entries']} | `{part['sha256']}` |" for name, part in data["parts"].items())
-    files = ", ".join(f"`{file}`" for file in data["files"])
-    return f"""---
-base_model: {settings["model"]}
-library_name: transformers
-tags: [evalkit, instruction-tuning]
----
-
-# {Path(settings["out"]).name}
-
-`{settings["model"]}` fine-tuned on instructions with evalkit {training["versions"]["evalkit"]}, prompt style
-`{settings["style"]}` (`prompt_style.json`).
-
-| | |
-|---|---|
-| steps | {result["steps"]} ({result["epochs"]:.2f} epochs, {result["tokens"]} tokens), ended: {result["stopped"]} |
-| training loss, last | {result["train_loss"]:.4f} |
-| validation loss of these weights | {val} |
-
-## Data
-
-Files: {files}
-
-| part | entries | SHA-256 |
-|---|---|---|
-{parts}
-
-Of {data["parts"]["train"]["entries"]} training entries {data["rows"]} were used; {data["too_long"]} were too long,
-{data["unaligned"]} had no token boundary between prompt and response.
-
-## Questions that stand in two parts
-
-| | word for word | nearly |
-|---|---|---|
-{leaks}
-
-## Recipe
-
-| setting | value |
-|---|---|
-{recipe}
-"""

@@ -119,6 +119,9 @@ def _read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
 def _read_csv(path: Path) -> Iterator[tuple[int, Any]]:
     rows = csv.DictReader(_read_text(path).splitlines(keepends=True), strict=True)
     try:
+        header = rows.fieldnames or ()
+        if len(header) == 1 and (other := next((mark for mark in ";\t|" if mark in header[0]), None)):
+            raise DataError(path, f"has its columns apart by {other!r}: save it with commas", line=1)
         for number, row in enumerate(rows, start=1):
             if None in row or None in row.values():
                 raise DataError(path, "has another number of columns than the header", line=rows.line_num)

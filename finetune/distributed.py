@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from evalkit.errors import UsageError
 from finetune.device import Machine, choose_machine
 from finetune.settings import Settings
 
@@ -39,6 +38,9 @@ class World:
     def syncing(self, compute: nn.Module, *, last: bool) -> AbstractContextManager[object]:
         """The context of one batch of an optimizer step; gradients are exchanged with the last one only."""
         return nullcontext()
+
+    def settle(self, learner: nn.Module) -> None:
+        """Let the weights be read and written after evaluations, which leave them gathered for the next forward."""
 
     def sum(self, *values: float) -> tuple[float, ...]:
         """The sums of the processes' values."""
@@ -93,19 +95,21 @@ class Sharded(Replicated):
         compute.set_requires_gradient_sync(last)  # type: ignore[operator]  # FSDP's method
         return nullcontext()
 
+    def settle(self, learner: nn.Module) -> None:
+        from torch.distributed.fsdp import FSDPModule
+
+        for module in learner.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()
+
 
 @contextmanager
 def open_world(settings: Settings) -> Iterator[World]:
-    """The World of this process: several where torchrun started it, else one.
-
-    Raises UsageError for settings that sharded weights cannot serve.
-    """
+    """The World of this process: several where torchrun started it, else one."""
     size = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
     if size == 1:
         yield World(choose_machine(settings.device, settings.precision))
         return
-    if settings.parallel == "fsdp" and (settings.lora_rank or settings.optimizer != "adamw"):
-        raise UsageError("parallel fsdp trains all weights with adamw: use ddp for LoRA and other optimizers")
     rank, local = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", "0"))
     machine = choose_machine(settings.device, settings.precision)
     on_gpu = machine.device.type == "cuda"
@@ -134,4 +138,45 @@ def sharded_like(value: Any, weight: Tensor) -> Any:
         return value
     from torch.distributed.tensor import distribute_tensor
 
-    return distribute_tensor(value.to(weight.device), weight.device_mesh, weight.placements)  # type: ignore[attr-defined]
+    # Every process holds the whole tensor, so each takes its own part and none is sent.
+    return distribute_tensor(value.to(weight.device), weight.device_mesh, weight.placements, src_data_rank=None)  # type: ignore[attr-defined]
+
+
+def local_part(value: Tensor) -> Tensor:
+    """This process's part of a sharded tensor; any other tensor as it stands."""
+    part: Tensor = value.to_local() if hasattr(value, "to_local") else value
+    return part
+
+
+def whole(parts: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    """Whole matrices where each process holds such parts as it holds of `weights`; all must call it together.
+
+    Args: parts (count, rows here, columns), stacked; weights, `count` of one shape, all sharded or none.
+    """
+    if not hasattr(weights[0], "device_mesh"):
+        return parts
+    from torch.distributed.tensor import DTensor
+
+    found = []
+    for part, weight in zip(parts, weights, strict=True):
+        mesh, placements = weight.device_mesh, weight.placements  # type: ignore[attr-defined]
+        sharded = DTensor.from_local(
+            part, mesh, placements, run_check=False, shape=weight.shape, stride=weight.stride()
+        )
+        found.append(sharded.full_tensor())
+    return torch.stack(found)
+
+
+def make_whole(model: nn.Module) -> None:
+    """Replace every sharded weight of a model by an ordinary one; all processes must call this together.
+
+    Training is over then: nothing is divided again. A weight that two modules share stays one.
+    """
+    made: dict[nn.Parameter, nn.Parameter] = {}
+    for module in model.modules():
+        for name, weight in list(module.named_parameters(recurse=False)):
+            if not hasattr(weight, "full_tensor"):
+                continue
+            if weight not in made:
+                made[weight] = nn.Parameter(weight.full_tensor().detach(), requires_grad=weight.requires_grad)
+            module.register_parameter(name, made[weight])

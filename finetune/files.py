@@ -3,8 +3,12 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from shutil import disk_usage
 
 from evalkit.errors import EvalkitError
+
+_NEARLY_NOTHING = 1 << 20
+"""Bytes; a write that failed with less than this left failed for want of space."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -20,5 +24,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         draft.replace(path)
     except (OSError, RuntimeError) as error:
         # torch and safetensors report a full disk as RuntimeError and as their own subclasses of it.
+        full = disk_usage(path.parent).free < _NEARLY_NOTHING
         draft.unlink(missing_ok=True)
-        raise EvalkitError(f"{path}: cannot be written ({error}); what was there before is unchanged") from error
+        reason = "the disk is full" if full else error
+        raise EvalkitError(f"{path}: cannot be written ({reason}); what was there before is unchanged") from error

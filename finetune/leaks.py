@@ -1,18 +1,25 @@
 """Parts of a data set in, what they share out: questions that stand in two parts, word for word or nearly.
 
-A model asked in the test what it saw in training looks better than it is. Exact means the same question text; near
-means difflib's ratio of the two texts is at least 0.9, looked for among the questions that share rare words.
+A model asked in the test what it saw in training looks better than it is. Between the parts, exact means the same
+question text; near means difflib's ratio of the two texts is at least 0.9, looked for among the questions that share
+rare words. What training shares with benchmarks is found by `benchmark_leaks.py` and kept in the same report.
 """
 
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from difflib import SequenceMatcher
 from heapq import nlargest
+from pathlib import Path
+from typing import Any
 
 from finetune.data import Example
+from finetune.files import write_atomically
 from finetune.split import Parts
+
+LEAKS_FILE = "leaks.json"
 
 NEAR = 0.9
 _CANDIDATES = 64
@@ -22,36 +29,62 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True)
 class Leak:
-    """A question of one part that another part knows."""
+    """A question of one part, or of a benchmark, that another part knows."""
 
     part: str
-    place: int
-    """Number of the entry in its file, from 1."""
+    """test or val, or the benchmark's name."""
+    place: int | str
+    """Number of the entry in its file, from 1; of a benchmark the sample's id."""
     known_part: str
     known_place: int
+    exact: bool
+    """Whether it stands there word for word."""
     ratio: float
-    """1.0 for the same text."""
+    """How much of it does, 0 to 1: difflib's ratio, or the share of its n-grams for a benchmark's question."""
     question: str
 
 
 @dataclass(frozen=True)
 class LeakReport:
-    """Every leak between train, validation and test; a question is reported once per pair of parts."""
+    """Every leak between train, validation and test, and between benchmarks and train.
+
+    A question is reported once per pair of parts.
+    """
 
     leaks: tuple[Leak, ...]
+    checked: Mapping[str, int] = field(default_factory=dict)
+    """How many different questions each benchmark has that was compared with the training data."""
 
     def count(self, part: str, known_part: str, *, exact: bool) -> int:
         """Questions of `part` that stand in `known_part`, verbatim or (exact=False) nearly."""
         pair = [leak for leak in self.leaks if (leak.part, leak.known_part) == (part, known_part)]
-        return sum((leak.ratio == 1.0) == exact for leak in pair)
+        return sum(leak.exact == exact for leak in pair)
 
     def summary(self) -> dict[str, dict[str, int]]:
-        """Counts by pair of parts."""
-        pairs = (("test", "train"), ("val", "train"), ("test", "val"))
+        """Counts by pair of parts, benchmarks after the data's own."""
+        pairs = [("test", "train"), ("val", "train"), ("test", "val"), *((name, "train") for name in self.checked)]
         return {
             f"{part} in {known}": {kind: self.count(part, known, exact=kind == "exact") for kind in ("exact", "near")}
             for part, known in pairs
         }
+
+    def content(self) -> dict[str, Any]:
+        """What a checkpoint's record keeps of it."""
+        return {
+            "leaks": self.summary(),
+            "leaked": [asdict(leak) for leak in self.leaks],
+            "leaks_checked": dict(self.checked),
+        }
+
+    def beside(self, other: "LeakReport") -> "LeakReport":
+        """Both reports as one."""
+        return replace(self, leaks=(*self.leaks, *other.leaks), checked={**self.checked, **other.checked})
+
+
+def write_leaks(folder: Path, report: LeakReport) -> None:
+    """Write every leak with its question into `folder`. Raises EvalkitError where the disk refuses."""
+    text = json.dumps(report.content(), indent=1, ensure_ascii=False) + "\n"
+    write_atomically(folder / LEAKS_FILE, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def find_leaks(parts: Parts, near: float = NEAR) -> LeakReport:
@@ -65,7 +98,8 @@ def find_leaks(parts: Parts, near: float = NEAR) -> LeakReport:
                 found = index.closest(example.question, near)
                 if found:
                     known, ratio = found
-                    leaks.append(Leak(part, example.place, known_part, known.place, ratio, example.question))
+                    exact = known.question == example.question
+                    leaks.append(Leak(part, example.place, known_part, known.place, exact, ratio, example.question))
     return LeakReport(tuple(leaks))
 
 

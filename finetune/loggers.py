@@ -47,8 +47,8 @@ def _numbers(event: Event) -> dict[str, float]:
 def _tensorboard(settings: Settings, folder: Path) -> _Write:
     try:
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise UsageError("log tensorboard needs the package tensorboard: pip install tensorboard") from None
+    except ImportError as error:
+        raise UsageError(f"log tensorboard needs the package tensorboard: pip install tensorboard ({error})") from None
     writer: Any = SummaryWriter(str(folder / "tensorboard"))
 
     def write(numbers: dict[str, float], step: int) -> None:
@@ -62,8 +62,8 @@ def _tensorboard(settings: Settings, folder: Path) -> _Write:
 def _wandb(settings: Settings, folder: Path) -> _Write:
     try:
         wandb: Any = import_module("wandb")
-    except ImportError:
-        raise UsageError("log wandb needs the package wandb: pip install wandb") from None
+    except ImportError as error:
+        raise UsageError(f"log wandb needs the package wandb: pip install wandb ({error})") from None
     # The same folder name is the same run, so a resumed training goes on in it.
     run: Any = wandb.init(project="evalkit", id=Path(settings.out).name, resume="allow", config=asdict(settings))
     return lambda numbers, step: run.log(numbers, step=step)

@@ -1,7 +1,7 @@
 """A prepared run in, trained weights out: steps, evaluations, saved states, until steps, time or gains run out."""
 
 import time
-from typing import Any
+from typing import Any, Literal
 
 from finetune.batches import Plan
 from finetune.checkpoint import Place, forget_older_best, save_best
@@ -37,6 +37,11 @@ class Loop:
     def keeps_best(self) -> bool:
         """Whether the checkpoint takes the best evaluation's weights; without validation there are only the last."""
         return self.settings.keep == "best" and bool(self.prepared.val)
+
+    @property
+    def way(self) -> Literal["trie", "padded"]:
+        """Whether shared prompts are computed once, or rows are padded."""
+        return "trie" if self.stepper.tries else "padded"
 
     def run(self) -> Progress:
         """Train to the end. Raises as `finetune.train.finetune`."""
@@ -104,6 +109,7 @@ class Loop:
         train_loss = progress.loss_sum / progress.loss_targets if progress.loss_targets else last_loss
         val_loss = self.stepper.mean_loss(self.prepared.val) if self.prepared.val else None
         answers, match = self._answers()
+        self.world.settle(self.stepper.learner)
         best = val_loss is not None and (progress.best_val_loss is None or val_loss < progress.best_val_loss)
         if val_loss is not None:
             progress.bad_evaluations = 0 if best else progress.bad_evaluations + 1

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _LOGITS_AT_ONCE = 1 << 25
 _TOLERANCE = 2e-4
+_EQUAL = 1e-5
 # Configuration keys of models that change logits after the head (Gemma 2, Cohere, Granite).
 _HEAD_KEYS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 
@@ -159,12 +160,18 @@ def choose_way(model: Any, rows: Sequence[Row], *, allow_trie: bool) -> tuple[Le
     """The fastest way of computing this model's loss that gives what the model itself gives, and whether it is tries.
 
     `rows` should hold the longest row. Tries fail with sliding windows shorter than it, recurrent layers and models
-    without position ids; the separate head with models that change logits after it. Raises UsageError where even
-    padded rows differ from the same rows alone.
+    without position ids; the separate head with models that change logits after it. Raises UsageError where
+    even padded rows differ from the same rows alone, where the loss is not a number, and where a position sees what it
+    is to predict.
     """
     model.eval()
     sample = _sample(rows)
     expected = torch.cat([alone(model, row) for row in sample]).sort().values
+    if not expected.isfinite().all():
+        raise UsageError(
+            "the base's loss is not a finite number before the first step: its weights are damaged, take another base"
+        )
+    _check_causal(model, max(sample, key=lambda row: len(row.ids)))
     scaled = any(getattr(model.config.get_text_config(), key, None) not in (None, 1.0) for key in _HEAD_KEYS)
     for own_head in (True,) if scaled else (False, True):
         learner = Learner(model, own_head=own_head)
@@ -175,6 +182,19 @@ def choose_way(model: Any, rows: Sequence[Row], *, allow_trie: bool) -> tuple[Le
     raise UsageError(
         "the model gives another loss for padded rows than for the same rows alone: train with batch_size 1"
     )
+
+
+def _check_causal(model: Any, row: Row) -> None:
+    """Raise UsageError where logits change with the token after them, as BERT's do: it would learn to copy."""
+    ids = torch.tensor([row.ids, row.ids], device=model.device)
+    ids[1, -1] = (ids[1, -1] + 1) % model.get_input_embeddings().weight.shape[0]
+    logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[:, :-1].float()
+    # Both rows go through the same operations, so a causal model gives the same numbers.
+    if logits.numel() and float((logits[0] - logits[1]).abs().max()) > _EQUAL * float(logits.abs().max()):
+        raise UsageError(
+            f"{type(model).__name__} is no causal language model: what it predicts depends on the very token it is to "
+            "predict; take a base made for generation"
+        )
 
 
 def hidden_size(model: Any) -> int:

@@ -7,15 +7,17 @@ learning rate and one weight decay serve both parts.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from evalkit.errors import UsageError
+from finetune.distributed import local_part, sharded_like, whole
+from finetune.settings import Optimizer as OptimizerName
 
-OPTIMIZER_NAMES = ("adamw", "muon")
+OPTIMIZER_NAMES: tuple[str, ...] = get_args(OptimizerName)
 
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the quintic iteration that drives singular values towards 1 (Jordan et al. 2024)."""
@@ -99,16 +101,17 @@ class Muon(Optimizer):
         return loss
 
     def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
-        moments = [self._moment(weight) for weight in weights]
-        gradients = torch.stack([weight.grad.float() for weight in weights if weight.grad is not None])
+        moments = [local_part(self._moment(weight)) for weight in weights]
+        gradients = torch.stack([local_part(weight.grad).float() for weight in weights if weight.grad is not None])
         smooth = torch.stack(moments).lerp_(gradients, 1 - group["momentum"])
         # Nesterov: look one step of momentum ahead.
-        steps = orthogonalize(gradients.lerp_(smooth, group["momentum"]))
+        ahead = gradients.lerp_(smooth, group["momentum"])
+        steps = orthogonalize(whole(ahead, weights))
         scale = _ADAMW_RMS * max(weights[0].shape) ** 0.5
         for weight, moment, new_moment, step in zip(weights, moments, smooth, steps, strict=True):
             moment.copy_(new_moment)
             weight.mul_(1 - group["lr"] * group["weight_decay"])
-            weight.sub_(step.to(weight.dtype), alpha=group["lr"] * scale)
+            weight.sub_(sharded_like(step.to(weight.dtype), weight), alpha=group["lr"] * scale)
 
     def _moment(self, weight: Tensor) -> Tensor:
         state = self.state[weight]
@@ -142,6 +145,13 @@ def _by_shape(weights: Iterable[Tensor]) -> list[list[Tensor]]:
         if weight.grad is not None:
             groups.setdefault((weight.shape, weight.device), []).append(weight)
     return list(groups.values())
+
+
+def parts_of(optimizer: "Optimizer | Combined", state: dict[str, Any]) -> list[tuple[Optimizer, dict[str, Any]]]:
+    """Every torch optimizer in an optimizer, with its part of a `state_dict`."""
+    if isinstance(optimizer, Combined):
+        return list(zip(optimizer.parts, state["parts"], strict=True))
+    return [(optimizer, state)]
 
 
 class Combined:

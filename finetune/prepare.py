@@ -7,6 +7,7 @@ from evalkit.digest import digest
 from evalkit.errors import DataError
 from evalkit.prompts import PromptStyle, get_style
 from finetune.bases import Base, base_digest, load_base
+from finetune.benchmark_leaks import find_benchmark_leaks, read_questions
 from finetune.data import data_hash
 from finetune.gguf_file import check_exportable
 from finetune.leaks import LeakReport, find_leaks
@@ -62,6 +63,7 @@ def prepare(settings: Settings, parts: Parts, identity: str) -> Prepared:
     """Load and check everything else. Raises UsageError or DataError before anything is trained or written."""
     if (settings.samples or settings.exact_match) and not parts.val:
         raise DataError(settings.data, "leaves no validation entries to show samples of: give a val file or more data")
+    leaks = all_leaks(settings, parts)
     base = load_base(settings.model, dropout=settings.dropout)
     if settings.export != "none":
         check_exportable(base.model, base.tokenizer)
@@ -71,4 +73,13 @@ def prepare(settings: Settings, parts: Parts, identity: str) -> Prepared:
     train, report = maker.rows(parts.train)
     val = maker.rows(parts.val)[0] if parts.val else ()
     base.check(train + val)
-    return Prepared(settings, identity, style, parts, find_leaks(parts), base, train, val, report)
+    return Prepared(settings, identity, style, parts, leaks, base, train, val, report)
+
+
+def all_leaks(settings: Settings, parts: Parts) -> LeakReport:
+    """What the parts share, and what training shares with benchmarks, that of `eval_task` among them.
+
+    Raises UsageError or DataError where a benchmark cannot be read.
+    """
+    named = (*settings.check_leaks_against, *([settings.eval_task] if settings.eval_task else []))
+    return find_leaks(parts).beside(find_benchmark_leaks(parts.train, read_questions(named)))

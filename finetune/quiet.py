@@ -1,4 +1,4 @@
-"""Work with transformers in, the same work without its progress bars out: a command shows its own."""
+"""Work with transformers in, the same work without its progress bars and reports out: a command shows its own."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,3 +16,16 @@ def no_progress_bars() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+@contextmanager
+def no_reports() -> Iterator[None]:
+    """Hold back what transformers says of weights that do not fit: the caller says it in one sentence."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from evalkit.digest import digest
 from evalkit.errors import DataError, UsageError
 from evalkit.prompts import get_style
 from finetune.tokenize import TooLong
 
+Optimizer = Literal["adamw", "muon"]
 Schedule = Literal["constant", "linear", "cosine"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Packing = Literal["auto", "trie", "padded"]
@@ -39,6 +40,9 @@ class Settings:
     train_share: float = 0.85
     test_share: float = 0.10
     """In file order: train, test, and the rest for validation."""
+    check_leaks_against: tuple[str, ...] = ()
+    """Benchmarks whose questions are looked for in the training data before training, beside the bundled mmlu_mini:
+    a task, FAMILY=PATH (mmlu=FOLDER, squad=FILE), or a PATH."""
     style: str = "alpaca"
     mask_prompt: bool = True
     """Learn responses only."""
@@ -59,7 +63,7 @@ class Settings:
     group_by_length: bool = False
     """Put rows of like length into one batch."""
 
-    optimizer: str = "adamw"
+    optimizer: Optimizer = "adamw"
     lr: float = 5e-5
     weight_decay: float = 0.1
     schedule: Schedule = "constant"
@@ -134,13 +138,20 @@ class Settings:
             _check(getattr(self, name) in allowed, name, getattr(self, name), f"one of {', '.join(allowed)}")
 
     @property
+    def content(self) -> dict[str, Any]:
+        """All settings as JSON has them."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @property
     def identity(self) -> str:
         """Digest of everything that changes the trained weights: what a saved state must share to be resumed."""
-        left_out = {"out", "overwrite", "save_seconds", "log", "export"}
-        return digest({field.name: getattr(self, field.name) for field in fields(self) if field.name not in left_out})
+        left_out = {"out", "overwrite", "check_leaks_against", "save_seconds", "log", "export"}
+        return digest({name: value for name, value in self.content.items() if name not in left_out})
 
 
 _CHOICES = {
+    "optimizer": get_args(Optimizer),
     "schedule": get_args(Schedule),
     "precision": get_args(Precision),
     "packing": get_args(Packing),
@@ -191,15 +202,17 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     for key in content:
         if key not in hints:
             raise DataError(path, f"unknown setting {key!r}: settings are {', '.join(hints)}", line=lines.get(key))
-    numbers = {key: _as_number(value, hints[key]) for key, value in content.items()}
-    for key, value in numbers.items():
+    values = {key: _as_meant(value, hints[key]) for key, value in content.items()}
+    for key, value in values.items():
         if not _fits(value, hints[key]):
             raise DataError(path, f"{key}: {value!r} is not {_describe(hints[key])}", line=lines.get(key))
-    return numbers
+    return values
 
 
-def _as_number(value: object, hint: Any) -> object:
-    """YAML 1.1 reads 5e-5 as a text; here it is the number that was meant."""
+def _as_meant(value: object, hint: Any) -> object:
+    """YAML 1.1 reads 5e-5 as a text; here it is the number that was meant. One text stands for a list of one."""
+    if get_origin(hint) is tuple:
+        return (value,) if isinstance(value, str) else tuple(value or ()) if isinstance(value, list | None) else value
     if isinstance(value, str) and float in (get_args(hint) or (hint,)):
         try:
             return float(value)
@@ -209,6 +222,8 @@ def _as_number(value: object, hint: Any) -> object:
 
 
 def _fits(value: object, hint: Any) -> bool:
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
     kinds = get_args(hint) or (hint,)
     if isinstance(value, bool):
         return bool in kinds
@@ -218,6 +233,8 @@ def _fits(value: object, hint: Any) -> bool:
 
 
 def _describe(hint: Any) -> str:
+    if get_origin(hint) is tuple:
+        return "a list of texts"
     kinds = get_args(hint) or (hint,)
     return " or ".join("empty" if kind is type(None) else getattr(kind, "__name__", str(kind)) for kind in kinds)
 

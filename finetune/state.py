@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from evalkit.errors import EvalkitError, UsageError
 from finetune.distributed import gathered, sharded_like
 from finetune.files import write_atomically
+from finetune.optim import parts_of
 from finetune.stepper import Stepper
 
 STATE_FILE = "state.pt"
@@ -83,10 +84,10 @@ def load_state(folder: Path, identity: str) -> dict[str, Any] | None:
 def restore(content: dict[str, Any], model: nn.Module, optimizer: Any) -> Progress:
     """Put weights and optimizer back. Raises UsageError where the weights are those of another architecture."""
     put_weights(model, content["weights"])
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
-    state = content["optimizer"].get("state", {})
-    for index, moments in state.items():
-        state[index] = {key: sharded_like(value, weights[index]) for key, value in moments.items()}
+    for part, saved in parts_of(optimizer, content["optimizer"]):
+        weights = [weight for group in part.param_groups for weight in group["params"]]
+        for index, moments in saved["state"].items():
+            saved["state"][index] = {key: sharded_like(value, weights[index]) for key, value in moments.items()}
     optimizer.load_state_dict(content["optimizer"])
     return Progress(**content["progress"])
 

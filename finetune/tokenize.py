@@ -78,7 +78,7 @@ class HubEncoder:
     tokenizer: Any
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
-        return [list(ids) for ids in self.tokenizer(texts, add_special_tokens=False)["input_ids"]]
+        return [list(ids) for ids in self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
 
 
 def find_encoder(tokenizer: Any, texts: Sequence[str]) -> Encoder:

@@ -4,6 +4,7 @@ tests/data/openai_gpt2 was written by tf.compat.v1.train.Saver (TensorFlow 2.21)
 normal, times 0.2, variable by variable in the order of `variables()`.
 """
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_models import make_config, make_tokenizer
+from tiny_models import make_config, make_tokenizer, save_base
 
 from evalkit.errors import UsageError
 from finetune.bases import load_base
@@ -133,3 +134,30 @@ def test_the_longest_row_is_what_the_model_has_positions_for(tmp_path: Path, fam
     AutoModelForCausalLM.from_config(make_config(family)).save_pretrained(tmp_path)
     make_tokenizer().save_pretrained(tmp_path)
     assert load_base(str(tmp_path)).max_length == 256
+
+
+# --- bases that cannot be what they say ------------------------------------------------------------------------------
+
+
+def test_weights_of_another_architecture_are_refused_and_not_made_up(tmp_path: Path) -> None:
+    save_base(tmp_path / "llama", "llama")
+    save_base(tmp_path / "gpt2", "gpt2")
+    shutil.copy(tmp_path / "gpt2/config.json", tmp_path / "llama/config.json")
+    with pytest.raises(UsageError, match=r"another architecture than config\.json says \(gpt2\)"):
+        load_base(str(tmp_path / "llama"))
+
+
+def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
+    save_base(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"n_embd": 64}))
+    with pytest.raises(UsageError, match=r"another size than config\.json says"):
+        load_base(str(tmp_path))
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
+    save_base(tmp_path)
+    for path in tmp_path.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(UsageError, match="holds no tokenizer"):
+        load_base(str(tmp_path))

@@ -192,3 +192,10 @@ def test_unlike_questions_are_no_leak() -> None:
     train = (Example(Instruction("Name a colour of the rainbow.", output="red"), 1),)
     test = (Example(Instruction("Spell the word house backwards.", output="esuoh"), 2),)
     assert find_leaks(Parts(train, test=test)).leaks == ()
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_a_csv_file_with_another_mark_between_its_columns_says_so(tmp_path: Path, mark: str) -> None:
+    (tmp_path / "d.csv").write_text(f"instruction{mark}output\na{mark}b\n")
+    with pytest.raises(DataError, match=r"d\.csv:1: has its columns apart by"):
+        read_examples(tmp_path / "d.csv")

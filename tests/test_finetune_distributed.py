@@ -8,10 +8,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_models import save_base, write_data
 from transformers import AutoModelForCausalLM
 
-from evalkit.errors import UsageError
 from finetune.distributed import open_world
 from finetune.journal import read_metrics
 from finetune.settings import Settings
@@ -63,34 +63,47 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", [{}, {"accumulation": 2}, {"parallel": "fsdp"}, {"lora_rank": 2}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"accumulation": 2},
+        {"lora_rank": 2},
+        {"parallel": "fsdp"},
+        {"parallel": "fsdp", "accumulation": 2, "keep": "last"},
+        {"parallel": "fsdp", "lora_rank": 2},
+        {"parallel": "fsdp", "optimizer": "muon"},
+        {"parallel": "fsdp", "optimizer": "muon", "lora_rank": 3, "accumulation": 2},
+    ],
+    ids=str,
+)
 def test_two_processes_reach_the_losses_of_one(settings: Settings, tmp_path: Path, change: dict[str, object]) -> None:
     settings = replace(settings, **change)  # type: ignore[arg-type]
     alone = finetune(replace(settings, out=str(tmp_path / "alone")))
     torchrun(settings, tmp_path)
     assert losses(tmp_path / "out") == pytest.approx(losses(alone.out), rel=1e-5)
-    assert AutoModelForCausalLM.from_pretrained(tmp_path / "out").config.model_type == "gpt2"
+    # Not weight by weight: a key's bias has no gradient but rounding, which Adam makes large.
+    ids = torch.arange(1, 40)[None]
+    with torch.no_grad():
+        left, right = (AutoModelForCausalLM.from_pretrained(out)(ids).logits for out in (tmp_path / "out", alone.out))
+    torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_killed_processes_go_on_and_end_with_the_same_losses(settings: Settings, tmp_path: Path, parallel: str) -> None:
-    settings = replace(settings, parallel=parallel)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"parallel": "fsdp"}, {"parallel": "fsdp", "lora_rank": 2, "optimizer": "muon"}],
+    ids=str,
+)
+def test_killed_processes_go_on_and_end_with_the_same_losses(
+    settings: Settings, tmp_path: Path, change: dict[str, object]
+) -> None:
+    settings = replace(settings, **change)  # type: ignore[arg-type]
     alone = finetune(replace(settings, out=str(tmp_path / "alone")))
     assert torchrun(settings, tmp_path, kill_at=8) != 0
     assert not (tmp_path / "out").exists()
     torchrun(settings, tmp_path)
     assert losses(tmp_path / "out") == pytest.approx(losses(alone.out), rel=1e-5)
-
-
-def test_sharded_weights_refuse_what_they_cannot_do(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with (
-        pytest.raises(UsageError, match="use ddp for LoRA"),
-        open_world(replace(settings, parallel="fsdp", lora_rank=4)),
-    ):
-        pass
 
 
 def test_without_torchrun_there_is_one_process(settings: Settings) -> None:

@@ -7,8 +7,9 @@ import pytest
 import torch
 from tiny_models import FAMILIES, make_model
 from torch.nn import functional
-from transformers import AutoModelForCausalLM, Gemma2Config, MambaConfig, MistralConfig
+from transformers import AutoModelForCausalLM, BertConfig, Gemma2Config, MambaConfig, MistralConfig
 
+from evalkit.errors import UsageError
 from finetune.collate import collate
 from finetune.loss import Learner, alone, choose_way, head_loss, hidden_size
 from finetune.packing import build_trie, common_prefix, pack
@@ -221,6 +222,20 @@ def test_a_model_that_caps_its_logits_computes_them_itself() -> None:
     assert learner.own_head
     rows = make_rows(4)
     assert_same(model.double(), learner, collate(rows, 0), rows, tolerance=1e-6)
+
+
+def test_a_model_that_sees_what_it_is_to_predict_is_refused() -> None:
+    config = BertConfig(vocab_size=50, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    with pytest.raises(UsageError, match="BertLMHeadModel is no causal language model"):
+        choose_way(AutoModelForCausalLM.from_config(config), [Row((1, 2, 3, 4), (2, 3, 4, 5))], allow_trie=True)
+
+
+def test_damaged_weights_are_found_before_the_first_step() -> None:
+    model = make_model("gpt2")
+    with torch.no_grad():
+        model.transformer.h[0].mlp.c_fc.weight[0, 0] = float("nan")
+    with pytest.raises(UsageError, match="not a finite number before the first step"):
+        choose_way(model, [Row((1, 2, 3, 4), (2, 3, 4, 5))], allow_trie=True)
 
 
 def test_the_hidden_size_is_read_under_every_name() -> None:

@@ -85,7 +85,7 @@ def test_the_checkpoint_says_what_it_was_trained_on(settings: Settings) -> None:
     result = finetune(settings)
     training = json.loads((result.out / "evalkit.json").read_text())
     assert training == result.training
-    assert training["settings"] == asdict(settings)
+    assert training["settings"] == settings.content
     assert training["data"]["files"] == [settings.data]
     assert training["data"]["parts"]["train"]["entries"] == 34
 
@@ -575,4 +575,14 @@ def test_results_tell_what_a_person_should_know(settings: Settings) -> None:
     rows[-1] = rows[0]
     Path(settings.data).write_text(json.dumps(rows))
     result: Result = finetune(settings)
-    assert any(note.startswith("1 val questions stand verbatim in train") for note in result.notes)
+    assert any(note.startswith("val: 1 question stands word for word in train") for note in result.notes)
+
+
+def test_a_terminal_shows_loss_speed_memory_and_time_left_at_every_step() -> None:
+    from evalkit.cli.finetune import _speed
+
+    event = Event(
+        kind="step", step=3, total_steps=9, epoch=0.1, tokens=10, loss=0.5, lr=1e-3, grad_norm=None, seconds=2.0,
+        tokens_per_second=1234.0, seconds_left=65.0, memory=2_500_000_000,
+    )  # fmt: skip
+    assert _speed(event) == "loss 0.5000 · 1,234 tokens/s · 2.50 GB · 0:01:05 left"
