@@ -44,4 +44,4 @@ def inner():
 outer()
 """
     with Sandbox(workers=1) as sandbox:
-        assert sandbox.run(verdicts._HUNT + search).verdict == "passed"
+        assert sandbox.run(verdicts.HUNT + search).verdict == "passed"

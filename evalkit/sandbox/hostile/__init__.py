@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 
 from evalkit.sandbox.box import Sandbox
-from evalkit.sandbox.hostile import controls, files, others, resources, verdicts
+from evalkit.sandbox.hostile import controls, files, others, resources, self_tested, verdicts
 from evalkit.sandbox.hostile.attack import Attack
 from evalkit.sandbox.outcome import Limits, Program, SandboxResult
 
@@ -37,7 +37,8 @@ class AttackResult:
 
 def suite() -> Sequence[Attack]:
     """Every attack, and the programs that must run."""
-    return (*controls.CONTROLS, *files.ATTACKS, *others.ATTACKS, *verdicts.ATTACKS, *resources.ATTACKS)
+    parts = (controls.CONTROLS, files.ATTACKS, others.ATTACKS, verdicts.ATTACKS, self_tested.ATTACKS, resources.ATTACKS)
+    return [attack for part in parts for attack in part]
 
 
 def selftest(*, workers: int = 2, namespaces: bool = True) -> list[AttackResult]:

@@ -47,6 +47,38 @@ uuid.uuid4(), random.random(), secrets.token_hex(), datetime.datetime.now(), tim
 """,
     ),
     harmless(
+        "classes made on the way",
+        """
+import collections, contextlib, dataclasses, enum, functools, pickle, copy, typing, abc
+from unittest import mock, TestCase
+Point = collections.namedtuple("Point", "x y")
+@dataclasses.dataclass(order=True)
+class Item:
+    name: str
+    sizes: list = dataclasses.field(default_factory=list)
+class Colour(enum.Enum):
+    RED = 1
+@functools.singledispatch
+def shown(value):
+    return "other"
+@shown.register
+def _(value: int):
+    return "int"
+@contextlib.contextmanager
+def opened():
+    yield Point(1, 2)
+with opened() as point, mock.patch("os.getpid", return_value=7):
+    import os
+    assert (point.x, shown(3), shown("x"), os.getpid()) == (1, "int", "other", 7)
+assert pickle.loads(pickle.dumps({"a": (1, Ellipsis)})) == {"a": (1, ...)}
+assert copy.deepcopy(Item("a")) == Item("a")
+def late():
+    import fileinput, wave
+    return wave
+assert late().open
+""",
+    ),
+    harmless(
         "files in the working folder",
         """
 import os, pathlib, shutil, tempfile

@@ -78,12 +78,46 @@ for number in range(20):
         file.write(bytes(2**20))
 time.sleep(60)
 """,
-        ("failed",),
+        ("failed", "timeout"),
     ),
     Attack(
         "many small files",
         "import time\nfor number in range(5000):\n    open(f'{number}', 'wb').close()\ntime.sleep(60)",
-        ("failed",),
+        ("failed", "timeout"),
+    ),
+    Attack(
+        "folders that lead elsewhere and down",
+        """
+import os, time
+os.symlink("/", "root")
+os.symlink("loop", "loop")
+os.symlink(".", "here")
+os.mkdir("closed", 0)
+for _ in range(200):
+    os.mkdir("deeper")
+    os.chdir("deeper")
+    os.symlink("../" * 300, "up")
+os.mkdir("shut", 0o111)
+time.sleep(0.2)
+assert False
+""",
+        ("failed", "timeout"),
+    ),
+    Attack(
+        "a number too long to write",
+        "import sys\nsys.set_int_max_str_digits(0)\nstr(7 ** (10**8))\n",
+        ("timeout", "memory", "failed"),
+    ),
+    Attack(
+        "a pattern without an end",
+        "import re\nre.match('(a+)+$', 'a' * 64 + 'b')\n",
+        ("timeout",),
+    ),
+    Attack("stack, in C", "import faulthandler\nfaulthandler._stack_overflow()\n", ("failed", "memory")),
+    Attack(
+        "a core to write",
+        "import faulthandler, os\nopen('filled', 'wb').write(bytes(2**20))\nfaulthandler._sigabrt()\n",
+        ("failed", "timeout"),
     ),
     refusal("many open files", "files = []\nrefused(lambda: [files.append(open('/dev/null')) for _ in range(1000)])\n"),
     refusal(

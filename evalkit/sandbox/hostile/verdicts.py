@@ -1,9 +1,9 @@
-"""Attacks on the verdict: wrong solutions that would be called right, and programs that would skip their own tests."""
+"""Attacks on the verdict: wrong solutions that would be called right by tests in another process."""
 
-from evalkit.sandbox.hostile.attack import Attack, forgery
+from evalkit.sandbox.hostile.attack import forgery
 
 # Looks for the proof wherever Python code can look, and says whatever it finds on every line there is.
-_HUNT = """
+HUNT = """
 import gc, os, re, sys, types
 
 def texts():
@@ -58,7 +58,7 @@ class Equal(int):
     __lt__ = __le__ = __gt__ = __ge__ = lambda self, _: True
 """
 
-FORGERIES = (
+ATTACKS = (
     forgery("exit before the tests", "raise SystemExit(0)\n" + _WRONG),
     forgery("sys.exit in the solution", "import sys\ndef add(left, right):\n    sys.exit(0)\n"),
     forgery("os._exit before the tests", "import os\nos._exit(0)\n" + _WRONG),
@@ -147,9 +147,9 @@ def add(left, right):
         frame = frame.f_back
 """,
     ),
-    forgery("hunt for the proof before the tests", _HUNT + "claim()\nos._exit(0)\n" + _WRONG),
-    forgery("hunt for the proof during the tests", _HUNT + "def add(left, right):\n    claim()\n    os._exit(0)\n"),
-    forgery("hunt for the proof at the end", _HUNT + _WRONG + "import atexit\natexit.register(claim)\n"),
+    forgery("hunt for the proof before the tests", HUNT + "claim()\nos._exit(0)\n" + _WRONG),
+    forgery("hunt for the proof during the tests", HUNT + "def add(left, right):\n    claim()\n    os._exit(0)\n"),
+    forgery("hunt for the proof at the end", HUNT + _WRONG + "import atexit\natexit.register(claim)\n"),
     forgery(
         "names that nobody asked for",
         """
@@ -197,63 +197,3 @@ def add(left, right):
         "closes all lines", "import os\ndef add(left, right):\n    os.closerange(0, 64)\n    return left + right\n"
     ),
 )
-
-_ASSERTS = "\nassert False\n"
-
-SELF_TESTED = tuple(
-    Attack(f"testing itself: {name}", code + _ASSERTS, ("failed",))
-    for name, code in {
-        "exit": "raise SystemExit(0)",
-        "os._exit": "import os\nos._exit(0)",
-        "exit in a thread": """
-import os, threading
-threading.Thread(target=os._exit, args=(0,)).start()
-while True:
-    pass
-""",
-        "hunt for the proof": _HUNT + "claim()\nos._exit(0)\n",
-        "hunt from a thread": _HUNT
-        + "import threading\nthread = threading.Thread(target=claim)\nthread.start()\nthread.join()\nos._exit(0)\n",
-        "hunt when collected": _HUNT
-        + "class Late:\n    def __del__(self):\n        claim()\n        os._exit(0)\nlate = Late()\n",
-        "trace and jump": """
-import sys
-def tracer(frame, event, argument):
-    if event == "line":
-        frame.f_lineno = 99
-    return tracer
-sys.settrace(tracer)
-sys._getframe().f_trace = tracer
-""",
-        "native code": "import ctypes\nctypes.string_at(id(0), 8)",
-        "native code by another name": """
-import importlib.machinery, importlib.util, glob, os, sys
-for place in sys.path:
-    for found in glob.glob(os.path.join(place, "_ctypes.*")):
-        loader = importlib.machinery.ExtensionFileLoader("other._ctypes", found)
-        importlib.util.module_from_spec(importlib.util.spec_from_loader("other._ctypes", loader))
-        os._exit(0)
-""",
-        "exchanged code": """
-import sys
-frame = sys._getframe().f_back
-while frame:
-    for value in list(frame.f_globals.values()):
-        if hasattr(value, "__code__"):
-            value.__code__ = (lambda *_: b"").__code__
-    frame = frame.f_back
-""",
-        "patched functions": """
-import os, sys
-frame = sys._getframe().f_back
-while frame:
-    for name, value in list(frame.f_globals.items()):
-        if name.startswith("_") and callable(value):
-            frame.f_globals[name] = lambda *_: b"passed"
-    frame = frame.f_back
-os.write = print
-""",
-    }.items()
-)
-
-ATTACKS = (*FORGERIES, *SELF_TESTED)

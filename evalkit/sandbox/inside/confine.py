@@ -54,6 +54,9 @@ class Confinement(NamedTuple):
         if not kernel.is_linux():
             return
         kernel.drop_capabilities()
+        # A crash is then not handed to the machine's own collector of crashes, which no size limit holds back, and no
+        # process of the same user may look into these.
+        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
         if self.ruleset is not None and self.counted:
             landlock.restrict(self.ruleset)
