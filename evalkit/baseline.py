@@ -37,7 +37,7 @@ def accept(run: Run, folder: Path, *, reason: str = "", name: str | None = None)
         The file written, `folder`/<task>.json; what stood there before is replaced.
 
     Raises:
-        UsageError: the Run is not complete, is damaged, or has nothing scored.
+        UsageError: the Run is not complete, is damaged, has nothing scored, or a score that is no number.
         RecordError: the disk refuses.
     """
     _check_acceptable(run)
@@ -103,6 +103,12 @@ def _check_acceptable(run: Run) -> None:
     if manifest.status != "complete" or run.damage:
         state = f"damaged ({run.damage[0]})" if run.damage else manifest.status
         raise UsageError(f"{run.id} is {state}: only a complete run can be a baseline; run the same command again")
+    for row in run.rows:
+        for name, value in row.scores.items():
+            if not math.isfinite(value):
+                raise UsageError(
+                    f"{run.id}: {name} of sample {row.id!r} is {value}, which is no score: make the run again"
+                )
     if not any(row.unscored is None and row.scores for row in run.rows):
         raise UsageError(f"{run.id} has no scored sample: it cannot be a baseline")
 
@@ -116,6 +122,7 @@ def _pieces(run: Run, reason: str) -> Iterator[str]:
     manifest = run.manifest
     header: dict[str, Any] = {_KIND: FORMAT}
     header |= {key: getattr(manifest, key) for key in _HEADER}
+    header |= {"pseudo_values": list(manifest.pseudo_values)} if manifest.pseudo_values else {}
     header |= {"repeats": manifest.repeats, "run": run.id, "finished": manifest.finished, "reason": reason}
     header["metrics"] = {name: _metric(metric) for name, metric in sorted(manifest.metrics.overall.items())}
     text = json.dumps(header, ensure_ascii=False, indent=1, default=str)
@@ -162,6 +169,7 @@ def _run_of(content: Mapping[str, Any], path: Path) -> Run:
         status="complete",
         samples=len(rows),
         repeats=int(content["repeats"]),
+        pseudo_values=tuple(content.get("pseudo_values", ())),
         metrics=Metrics({name: Metric(**value) for name, value in content["metrics"].items()}),
         unscored=count_unscored(rows),
         finished=str(content["finished"]),

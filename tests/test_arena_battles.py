@@ -274,3 +274,10 @@ def test_a_pairwise_judgement_is_one_battle_per_order_on_the_same_prompt() -> No
 def test_runs_have_no_style_columns() -> None:
     with pytest.raises(UsageError, match="--style-control"):
         battles_from_runs([make_run([1.0])], Style(features=("len",)))
+
+
+def test_a_model_that_meets_itself_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("model_a,model_b,winner\na,b,model_a\na,a,tie\n")
+    with pytest.raises(DataError, match=r"log.csv:3: 'a' meets itself"):
+        read_battles(path, Style())

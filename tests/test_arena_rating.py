@@ -299,3 +299,25 @@ def test_a_million_battles_are_read_and_rated_in_a_few_seconds(tmp_path: Path, c
     found = standings(capsys, str(path))
     assert time.process_time() - started < 10
     assert len(found["models"]) == 100
+
+
+@pytest.mark.parametrize(("fit", "key"), [("fastchat", BT), ("arena-rank", "arena-rank 0.1.1 BradleyTerry")])
+def test_the_fit_of_a_published_optimiser_gives_its_ratings(
+    shared: Path, expected: Any, capsys: Printed, fit: str, key: str
+) -> None:
+    name = "arena_hard_battles.jsonl"
+    official = expected[name][key]
+    if fit == "arena-rank":
+        official = dict(zip(official["competitors"], official["ratings"], strict=True))
+    found = standings(capsys, str(shared / "arena" / name), "--fit", fit)
+    assert largest_error(column(found, "rating", "value"), official) < 1e-4
+
+
+def test_a_fit_that_is_not_known_is_refused(shared: Path, capsys: Printed) -> None:
+    assert evalkit("arena", "rate", str(shared / "arena/arena_hard_battles.jsonl"), "--fit", "elo") == 2
+    assert "choose one of maximum, fastchat, arena-rank" in capsys.readouterr().err
+
+
+def test_a_log_that_is_not_there_is_no_run(capsys: Printed) -> None:
+    assert evalkit("arena", "rate", "nowhere.csv") == 2
+    assert "nowhere.csv: no such file" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from gate_runs import make_run, save, write_lines
 from evalkit.arena.annotations import Annotated, read_annotations, read_difficulty, read_gamed, read_instructions
 from evalkit.arena.win_rates import FEW_MODELS, LengthSettings, win_rates
 from evalkit.cli import main
-from evalkit.errors import DataError, UsageError
+from evalkit.errors import DataError, EvalkitError, UsageError
 from evalkit.record import Row, Run
 
 Printed = pytest.CaptureFixture[str]
@@ -158,9 +158,32 @@ def test_one_judged_item_has_a_raw_win_rate_only() -> None:
     assert one.controlled is None
 
 
-def test_no_judged_item_has_none() -> None:
-    (one,) = win_rates([Annotated("m", "b", unscored=3)]).models
-    assert one.raw.win_rate.value is None
+def test_a_model_without_a_judged_item_has_no_win_rate() -> None:
+    found = win_rates([Annotated("m", "b", unscored=3), Annotated("n", "b", ["0"], [1.5])])
+    assert {one.model: one.raw.win_rate.value for one in found.models} == {"m": None, "n": 50.0}
+
+
+def test_no_verdict_at_all_is_undecidable() -> None:
+    with pytest.raises(EvalkitError, match="no item has a verdict") as raised:
+        win_rates([Annotated("m", "b", unscored=3)])
+    assert raised.value.exit_code == 3
+
+
+def test_a_preference_out_of_range_names_its_line(tmp_path: Path) -> None:
+    lines = [{"generator_2": "m", "index": 0, "preference": 2}, {"generator_2": "m", "index": 1, "preference": 3}]
+    path = write_lines(tmp_path / "bad.jsonl", lines)
+    with pytest.raises(DataError, match=r"bad.jsonl:2: preference 3 is not from 1"):
+        read_annotations(path)
+
+
+def test_items_named_by_text_are_pointed_to_the_instruction_set(tmp_path: Path) -> None:
+    rows = [
+        {"generator_2": "m", "instruction": text, "preference": 1.5, "output_1": "a" * size, "output_2": "b"}
+        for size, text in ((3, "Say hello"), (9, "Say goodbye"))
+    ]
+    found = read_annotations(write_lines(tmp_path / "a.jsonl", rows))
+    with pytest.raises(UsageError, match="--instructions turns texts into their index"):
+        win_rates(found, LengthSettings(difficulty={"0": 1.0, "1": 1.0}))
 
 
 def test_the_same_model_twice_is_refused(shared: Path, capsys: Printed) -> None:

@@ -132,3 +132,8 @@ def test_a_disk_that_refuses_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RecordError, match="cannot write the baseline"):
         accept(make_run([1.0]), tmp_path / "file" / "base")
+
+
+def test_a_run_with_a_score_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="acc of sample 's001' is nan"):
+        accept(make_run([1.0, float("nan")]), tmp_path)

@@ -291,3 +291,19 @@ def test_an_empty_or_missing_labels_file_is_refused(tmp_path: Path) -> None:
 def test_a_family_of_one_keeps_its_p_value() -> None:
     one = _two(50)
     assert adjusted([one])[0].p_adjusted == one.result.p_change
+
+
+def test_samples_of_one_cluster_are_taken_as_independent_and_this_is_said() -> None:
+    sides = [make_run(scores, name=name, clusters=["k"] * 3) for name, scores in (("a", [1, 0, 1]), ("b", [0, 0, 1]))]
+    found = compare_runs(*sides)
+    assert (found.only_cluster, found.result.method) == ("k", "McNemar, mid-p")
+    assert compare_runs(make_run([1, 0, 1], name="a"), make_run([0, 0, 1], name="b")).only_cluster is None
+
+
+def test_pseudo_values_are_never_taken_for_right_and_wrong() -> None:
+    shares = {"pseudo_values": ("mcc",)}
+    sides = [
+        make_run(scores, name=name, metric="mcc", manifest=shares)
+        for name, scores in (("a", [1, 0, 1, 1]), ("b", [0, 0, 1, 1]))
+    ]
+    assert compare_runs(*sides).result.method == "paired t"

@@ -10,10 +10,14 @@ from gate_runs import make_run
 
 from evalkit.benchmarks import TaskOptions, load_task
 from evalkit.cache import Cache
+from evalkit.compare import mismatches
 from evalkit.errors import UsageError
 from evalkit.gate import CannotRepeat, GateRule, GateSettings, gate_adaptively, run_gate
 from evalkit.gate.calibration import calibrate_run
 from evalkit.gate.rerun import Rerunner, RerunOptions
+from evalkit.gate.view import advice
+from evalkit.judge.session import JudgeSettings, judge_responses
+from evalkit.judge.sources import from_run
 from evalkit.models import PROVIDERS, ModelOptions, load
 from evalkit.record import Run
 from evalkit.runner import RunOptions, run
@@ -53,7 +57,7 @@ def adaptive(
 
 
 def test_a_large_drop_is_found_without_a_single_repeat() -> None:
-    assert adaptive(world(0.25)) == ("FAIL", "1 repeats", [])
+    assert adaptive(world(0.25)) == ("FAIL", "1 repeat", [])
 
 
 def test_a_small_drop_is_found_with_more_repeats() -> None:
@@ -64,7 +68,7 @@ def test_a_small_drop_is_found_with_more_repeats() -> None:
     assert ("base", 2) in asked
 
 
-def test_an_observed_drop_too_small_to_matter_ends_the_looking() -> None:
+def test_an_excluded_margin_ends_the_looking() -> None:
     verdict, _, asked = adaptive(world(-0.05))
     assert (verdict, asked) == ("PASS", [])
 
@@ -81,6 +85,36 @@ def test_repeats_that_never_differ_are_not_asked_for_again() -> None:
     assert verdict == "INCONCLUSIVE"
     assert "only more samples" in note
     assert {count for _, count in asked} == {2}
+
+
+def test_repeats_that_could_hardly_decide_are_not_asked_for() -> None:
+    # The two models differ on samples they always answer alike; only two of the others vary.
+    base, other = np.ones(40), np.r_[np.zeros(4), np.ones(36)]
+    base[4:8], other[4:6], base[30], other[31] = 0.0, 1.0, 0.5, 0.5
+    found = World({"base": base, "other": other}, [])
+    verdict, note, asked = adaptive(found)
+    assert verdict == "INCONCLUSIVE"
+    assert "not the repeats" in note
+    assert {count for _, count in asked} == {2}
+
+
+def test_where_only_samples_can_decide_no_number_of_repeats_is_advised() -> None:
+    found = world(0.0, n=30)
+    found.chances = {"base": np.ones(30), "other": np.r_[np.zeros(2), np.ones(28)]}
+    result = gate_adaptively([found.recorded("other")], [found.recorded("base")], (), None, found.repeat)
+    assert "samples would settle" in advice(result.tasks[0])
+
+
+def test_no_observed_drop_is_no_pass_as_long_as_the_margin_is_not_excluded() -> None:
+    base, other = np.ones(40), np.ones(40)
+    base[:3], other[3:6] = 0.0, 0.0
+    before, after = ([[score] for score in side] for side in (base, other))
+
+    def refuse(run: Run, count: int) -> Run:
+        raise CannotRepeat(f"{run.id} is gone")
+
+    result = gate_adaptively([make_run(after, name="other")], [make_run(before, name="base")], (), None, refuse)
+    assert result.verdict is Verdict.INCONCLUSIVE
 
 
 def test_several_rules_share_the_same_repeats() -> None:
@@ -116,7 +150,7 @@ def test_where_only_the_candidate_can_be_repeated_it_is() -> None:
 
 
 def test_with_the_burden_of_proof_more_repeats_are_asked_before_failing() -> None:
-    verdict, _, asked = adaptive(world(0.0), settings=GateSettings(non_inferiority=3.0))
+    verdict, _, asked = adaptive(world(0.0), settings=GateSettings(non_inferiority=1.0))
     assert verdict in {"PASS", "FAIL"}
     assert asked
 
@@ -165,7 +199,8 @@ def test_calibration_leaves_samples_with_an_unscored_repeat_out_and_counts_them(
 
 def test_a_judgement_of_repeats_is_calibrated_by_sample() -> None:
     ids = ["a", "a#1", "b", "b#1"]
-    run = make_run([80, 70, 50, 50], ids=ids, clusters=["a", "a", "b", "b"], scale=100.0)
+    judge = {"judge": {"name": "j", "fingerprint": "f", "kind": "pointwise"}}
+    run = make_run([80, 70, 50, 50], ids=ids, clusters=["a", "a", "b", "b"], scale=100.0, manifest=judge)
     found = calibrate_run(run, GateRule())
     assert (found.samples, found.runs) == (2, 2)
 
@@ -239,7 +274,10 @@ def test_a_recorded_run_is_made_again_with_more_repeats_and_pays_only_for_those(
         ({"protocol": "instruct/other"}, "protocol"),
         ({"model_fingerprint": "other"}, "no longer what answered"),
         ({"model": "noisy-no-more/m"}, "unknown model"),
-        ({"judge": {"name": "j", "fingerprint": "f"}}, "a judgement"),
+        ({"judge": {"name": "reference", "rubric": "reference", "fingerprint": "f"}}, "no longer what they were"),
+        ({"judge": {"name": "nobody/m", "rubric": "reference", "fingerprint": "f"}}, "unknown model"),
+        ({"judge": {"name": "reference", "rubric": "lost", "fingerprint": "f"}}, "no rubric named 'lost'"),
+        ({"judge": {"name": "reference", "kind": "pairwise"}}, "compares pairs"),
     ],
 )
 def test_a_run_that_cannot_be_made_again_says_why(
@@ -271,3 +309,89 @@ def test_a_model_that_moved_is_found_by_its_fingerprint(recorded: tuple[Run, Rer
     with pytest.raises(CannotRepeat, match="--model"):
         Rerunner(options)(moved, 2)
     assert Rerunner(replace(options, models=("noisy/m",)))(moved, 2).manifest.repeats == 2
+
+
+class NoisyJudge(Noisy):
+    """Scores "yes" 80 or 90 by chance, anything else 20."""
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
+        for request in requests:
+            self.calls += 1
+            asked = request.prompt if isinstance(request.prompt, str) else request.prompt[-1].content
+            luck = (request.repeat + len(request.id)) % 2
+            text = str(80 + 10 * luck) if "yes" in asked.lower().rsplit("response", 1)[-1] else "20"
+            yield Response(request.id, text, prompt_tokens=1, completion_tokens=1)
+
+
+def make_noisy_judge(rest: str, options: ModelOptions) -> NoisyJudge:
+    return NoisyJudge(f"judge-{rest}")
+
+
+@pytest.fixture
+def judged(recorded: tuple[Run, RerunOptions], monkeypatch: pytest.MonkeyPatch) -> tuple[Run, RerunOptions]:
+    """A noisy judge's verdicts on the recorded Run."""
+    monkeypatch.setitem(PROVIDERS, "noisyjudge", f"{__name__}:make_noisy_judge")  # type: ignore[arg-type]
+    done, options = recorded
+    found = judge_responses(
+        *from_run(done), "noisyjudge/j", JudgeSettings(), RunOptions(options.reports, options.cache)
+    )
+    return found, replace(options, models=("noisyjudge/j",))
+
+
+def test_a_judgement_is_repeated_by_generating_anew_and_judging_each_response_once(
+    judged: tuple[Run, RerunOptions],
+) -> None:
+    done, options = judged
+    again = Rerunner(options)(done, 3)
+    assert again.manifest.repeats == 3
+    assert {row.id for row in again.rows} == {row.id for row in done.rows}
+    assert [row.repeat for row in again.rows[:3]] == [0, 1, 2]
+    assert len({row.fields["response"] for row in again.rows}) == 2
+    assert again.manifest.settings.items() >= {"limit": None, "rubric": "book-0-100"}.items()
+    assert mismatches(done, again) == []
+
+
+def test_where_the_responses_cannot_be_made_again_the_same_ones_are_judged_again(
+    judged: tuple[Run, RerunOptions],
+) -> None:
+    done, options = judged
+    lost = replace(done, manifest=replace(done.manifest, judge={**(done.manifest.judge or {}), "run": None}))
+    again = Rerunner(options)(lost, 2)
+    assert again.manifest.repeats == 2
+    assert len({row.fields["response"] for row in again.rows if row.id == again.rows[0].id}) == 1
+
+
+def test_the_reference_judge_is_not_asked_the_same_thing_twice(recorded: tuple[Run, RerunOptions]) -> None:
+    done, options = recorded
+    found = judge_responses(*from_run(done), "reference", JudgeSettings(), RunOptions(options.reports, options.cache))
+    lost = replace(found, manifest=replace(found.manifest, judge={**(found.manifest.judge or {}), "run": None}))
+    with pytest.raises(CannotRepeat, match=r"came from a file, and the reference judge gives the same verdict"):
+        Rerunner(options)(lost, 2)
+    assert Rerunner(options)(found, 2).manifest.repeats == 2
+
+
+def test_a_gate_on_a_judgement_says_what_was_repeated(judged: tuple[Run, RerunOptions]) -> None:
+    done, options = judged
+    result = gate_adaptively([done], [replace(done)], [GateRule(margin=0.01)], None, Rerunner(options))
+    assert result.verdict is Verdict.PASS
+    worse = replace(
+        done,
+        rows=tuple(
+            replace(row, scores={"score": row.scores["score"] - 10 * (index % 3)})
+            for index, row in enumerate(done.rows)
+        ),
+    )
+    noted = gate_adaptively([worse], [done], [GateRule(margin=0.01)], None, Rerunner(options)).tasks[0].note
+    assert "responses generated anew, each judged once" in noted
+
+
+def test_a_judged_baseline_with_repeats_meets_a_candidate_without() -> None:
+    ids = [f"{sample}{suffix}" for sample in "abcd" for suffix in ("", "#1")]
+    kind = {"judge": {"name": "j", "fingerprint": "f", "kind": "pointwise"}}
+    clusters = [sample if suffix else None for sample in "abcd" for suffix in ("", "#1")]
+    base = make_run([80, 70, 50, 60, 40, 40, 20, 30], ids=ids, clusters=clusters, scale=100.0, manifest=kind)
+    candidate = make_run([10, 0, 0, 0], ids=list("abcd"), scale=100.0, manifest=kind)
+    result = run_gate([candidate], [base])
+    found = result.tasks[0].comparison
+    assert found is not None
+    assert (found.result.difference.n, found.baseline.manifest.repeats, found.result.baseline) == (4, 2, 48.75)

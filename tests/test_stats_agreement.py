@@ -2,7 +2,9 @@
 
 import csv
 import math
+import time
 from collections.abc import Callable
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,68 @@ def test_alpha_equals_krippendorffs_example(distance: Any, alpha: float) -> None
     assert found.value == pytest.approx(alpha, abs=5e-4)
     assert (found.low or 0) < alpha < (found.high or 0)
     assert found.n == 11
+
+
+def brute_force_alpha(units: list[list[Any]], distance: str) -> float:
+    """Krippendorff's own definition: a table of coincidences, and the distance of every two labels."""
+    units = [unit for unit in units if len(unit) > 1]
+    labels = sorted({label for unit in units for label in unit})
+    together = np.zeros((len(labels), len(labels)))
+    for unit in units:
+        for first, second in permutations([labels.index(label) for label in unit], 2):
+            together[first, second] += 1 / (len(unit) - 1)
+    n = together.sum(axis=1)
+
+    def gap(c: int, k: int) -> float:
+        if distance == "nominal":
+            return float(c != k)
+        if distance == "interval":
+            return float((labels[c] - labels[k]) ** 2)
+        low, high = min(c, k), max(c, k)
+        return float((n[low : high + 1].sum() - (n[low] + n[high]) / 2) ** 2)
+
+    gaps = np.array([[gap(c, k) for k in range(len(labels))] for c in range(len(labels))])
+    return float(1 - (n.sum() - 1) * (together * gaps).sum() / (n @ gaps @ n))
+
+
+@pytest.mark.parametrize("distance", ["nominal", "ordinal", "interval"])
+@pytest.mark.parametrize("choices", [2, 5, 101, 10**6])
+def test_alpha_is_that_of_the_table_of_coincidences(distance: Any, choices: int) -> None:
+    rng = np.random.default_rng(choices)
+    for raters in (2, 3, 7):
+        centre = rng.integers(choices, size=40)
+        sizes = rng.integers(1, raters + 1, size=40)
+        units = [
+            [float(label) for label in np.clip(c + rng.integers(-2, 3, size=m), 0, choices) + 1e4]
+            for c, m in zip(centre, sizes, strict=True)
+        ]
+        found = krippendorff_alpha(units, distance=distance, resamples=2).value
+        assert found == pytest.approx(brute_force_alpha(units, distance), abs=1e-12)
+
+
+@pytest.mark.parametrize("distance", ["nominal", "ordinal", "interval"])
+def test_alphas_interval_is_that_of_drawing_units_again(distance: Any) -> None:
+    rng = np.random.default_rng(0)
+    units = [[int(c), int(c + rng.integers(-1, 2))] for c in rng.integers(0, 8, size=60)]
+    found = krippendorff_alpha(units, distance=distance, resamples=2000)
+    again = [
+        brute_force_alpha([units[place] for place in rng.integers(len(units), size=len(units))], distance)
+        for _ in range(200)
+    ]
+    assert found.stderr == pytest.approx(np.std(again), rel=0.2)
+    assert (found.low, found.high) == pytest.approx(np.quantile(again, [0.025, 0.975]), abs=0.06)
+
+
+@pytest.mark.parametrize("distance", ["nominal", "ordinal", "interval"])
+def test_alpha_of_ten_thousand_labels_with_its_interval_is_quick(distance: Any) -> None:
+    rng = np.random.default_rng(0)
+    units = rng.normal(50, 20, size=(5000, 1)) + rng.normal(0, 10, size=(5000, 2))
+    listed = units.tolist()
+    began = time.process_time()
+    found = krippendorff_alpha(listed, distance=distance, resamples=100)
+    # The table of labels by labels took minutes; the limit leaves room for a slow machine.
+    assert time.process_time() - began < 1
+    assert found.value is not None
 
 
 def test_alpha_agrees_with_nltk() -> None:

@@ -99,9 +99,10 @@ def test_an_undecidable_task_does_not_weaken_the_others() -> None:
     [
         (30, 5, 0, Verdict.FAIL),
         (12, 5, 0, None),
-        (10, 10, 0, Verdict.PASS),
-        (9, 8, 0, None),
-        (12, 5, 2, Verdict.INCONCLUSIVE),
+        (8, 8, 0, Verdict.PASS),
+        (10, 10, 0, None),
+        (10, 10, 2, Verdict.PASS),
+        (14, 7, 2, Verdict.INCONCLUSIVE),
         (14, 5, 2, Verdict.FAIL),
     ],
 )
@@ -127,6 +128,26 @@ def test_a_senseless_rule_is_refused(settings: dict[str, float], words: str) -> 
 def test_looks_need_one_level_each() -> None:
     with pytest.raises(UsageError, match="one level per look"):
         AdaptiveRepeats(repeats=(1, 2), levels=(0.05,))
+
+
+def test_the_levels_of_all_looks_add_up_to_alpha() -> None:
+    plan, rule = AdaptiveRepeats(), Rule(alpha=0.1)
+    at = [plan.rule_at(rule, index) for index in range(3)]
+    assert sum(one.alpha for one in at) == pytest.approx(0.1)
+    assert sum(one.excluding for one in at) == pytest.approx(0.1)
+
+
+def test_looks_that_were_never_made_leave_their_levels_to_the_first_one() -> None:
+    plan, rule = AdaptiveRepeats(), Rule()
+    assert plan.rule_at(rule, 2, first=2, last=True).alpha == pytest.approx(0.05)
+    assert plan.rule_at(rule, 1, first=1).alpha + plan.rule_at(rule, 2, first=1).alpha == pytest.approx(0.05)
+    assert plan.rule_at(rule, 1, last=True).alpha + plan.rule_at(rule, 0).alpha == pytest.approx(0.05)
+
+
+def test_a_pass_may_need_a_stricter_proof_than_a_failure() -> None:
+    found = compare_paired(*_flips(200, 10, 10))
+    assert decide(found, Rule()).verdict is Verdict.PASS
+    assert decide(found, Rule(pass_alpha=0.001)).verdict is Verdict.INCONCLUSIVE
 
 
 def test_calibration_measures_the_false_alarms_of_an_unchanged_model() -> None:

@@ -125,6 +125,104 @@ def test_style_control_equals_arena_rank(
     assert [one.value for one in fit.coefficients] == pytest.approx(official["coeffs"], abs=1e-6)
 
 
+def _fitted(battles: Battles, **settings: Any) -> dict[str, float]:
+    return _ratings(fit_bradley_terry(battles, RatingSettings(**settings)))
+
+
+def _named(official: dict[str, Any]) -> dict[str, float]:
+    return dict(zip(official["competitors"], official["ratings"], strict=True))
+
+
+def _likelihood(battles: Battles, ratings: dict[str, float]) -> float:
+    theta = np.array([ratings[model] for model in battles.models]) * math.log(10) / 400
+    logits = theta[battles.first] - theta[battles.second]
+    return float((battles.outcome * logits - np.logaddexp(0, logits)).sum())
+
+
+def test_the_fastchat_fit_equals_its_golden(golden: Any, synth: Any) -> None:
+    assert _largest_error(_fitted(_battles(synth), fit="fastchat"), golden["fastchat_bt"]) < 1e-9
+
+
+@pytest.mark.parametrize("name", ARENA)
+@pytest.mark.parametrize("fit", ["fastchat", "arena-rank"])
+def test_the_fit_of_a_real_arena_equals_its_golden(shared: Path, expected: Any, name: str, fit: str) -> None:
+    part = expected[name]
+    official = part[BT] if fit == "fastchat" else _named(part["arena-rank 0.1.1 BradleyTerry"])
+    assert _largest_error(_fitted(_arena(shared, name), fit=fit), official) < 1e-9
+
+
+@pytest.mark.parametrize("name", ARENA)
+def test_the_maximum_is_at_least_as_likely_as_where_the_published_optimisers_stop(
+    shared: Path, expected: Any, name: str
+) -> None:
+    battles = _arena(shared, name)
+    ours = _likelihood(battles, _fitted(battles))
+    published = (expected[name][BT], _named(expected[name]["arena-rank 0.1.1 BradleyTerry"]))
+    assert all(ours >= _likelihood(battles, ratings) - 1e-10 for ratings in published)
+    assert any(ours > _likelihood(battles, ratings) for ratings in published)
+
+
+@pytest.mark.parametrize(
+    ("name", "penalty", "reweight"),
+    [
+        ("arena_rank_bt", None, False),
+        ("arena_rank_bt_reweighted", None, True),
+        ("arena_rank_contextual_noreg", 0.0, False),
+        ("arena_rank_contextual_reweighted_False", 3000.0, False),
+        ("arena_rank_contextual_reweighted_True", 15.0, True),
+    ],
+)
+def test_the_arena_rank_fit_equals_its_goldens(
+    golden: Any, synth: Any, name: str, penalty: float | None, reweight: bool
+) -> None:
+    raw = np.array([[float(row["len_rel"]), float(row["f2"])] for row in synth])
+    features = None if penalty is None else (raw - raw.mean(axis=0)) / raw.std(axis=0)
+    battles = _battles(synth, features=features)
+    fit = fit_bradley_terry(battles, RatingSettings(reweight=reweight, feature_l2=penalty or 0.0, fit="arena-rank"))
+    assert _largest_error(_ratings(fit), _named(golden[name])) < 1e-8
+    assert [one.value for one in fit.coefficients] == pytest.approx(golden[name].get("coeffs", []), abs=1e-9)
+
+
+def test_the_fastchat_fit_of_style_control_equals_its_goldens(shared: Path, expected: Any) -> None:
+    rows = _rows(shared / "arena/arena_bench_v1_style.jsonl")
+    counts = {side: np.array([_style(row["conv_metadata"], side) for row in rows]) for side in "ab"}
+    official = expected["arena_bench_v1_style.jsonl"]
+    styled = _battles(rows, features=style_features(counts["a"], counts["b"]))
+    fit = fit_bradley_terry(styled, RatingSettings(rating_l2=FASTCHAT_L2, feature_l2=0.5, fit="fastchat"))
+    controlled = official["compute_style_control (reg 0.5)"]
+    assert _largest_error(_ratings(fit), controlled["ratings"]) < 1e-7
+    slopes = controlled["coefs [length, headers, lists, bold]"]
+    assert [one.value for one in fit.coefficients] == pytest.approx(slopes, abs=1e-10)
+    assert _largest_error(_fitted(_battles(rows), fit="fastchat"), official["compute_bt on the same rows"]) < 1e-9
+
+
+@pytest.mark.parametrize("name", ARENA)
+def test_the_fastchat_fit_of_the_bootstrap_equals_its_goldens(shared: Path, expected: Any, name: str) -> None:
+    battles = _arena(shared, name)
+    drawn = bootstrap_ratings(battles, rounds=100, seed=0, settings=RatingSettings(fit="fastchat"))
+    official = next(part for key, part in expected[name].items() if key.startswith("bootstrap_bt"))
+    for key, quantile in (("median", 0.5), ("q025", 0.025), ("q975", 0.975)):
+        ours = dict(zip(battles.models, np.quantile(drawn, quantile, axis=0), strict=True))
+        assert _largest_error(ours, official[key]) < 1e-4
+    assert _largest_error(dict(zip(battles.models, drawn.std(axis=0, ddof=1), strict=True)), official["std"]) < 1e-4
+
+
+def test_the_fastchat_fit_of_the_bootstrap_equals_the_synthetic_golden(golden: Any, synth: Any) -> None:
+    battles = _battles(synth)
+    drawn = bootstrap_ratings(battles, rounds=200, seed=0, settings=RatingSettings(fit="fastchat"))
+    quantiles = np.quantile(drawn, (0.025, 0.5, 0.975), axis=0)
+    for model, official in golden["fastchat_bt_boot200_seed0"].items():
+        assert quantiles[:, battles.models.index(model)] == pytest.approx(official, abs=1e-4)
+
+
+def test_the_fastchat_fit_of_the_counted_battles_of_chatbot_arena_equals_its_golden(
+    shared: Path, expected: Any
+) -> None:
+    found = _fitted(_counted(shared), fit="fastchat", anchor=("mixtral-8x7b-instruct-v0.1", 1114))
+    official = expected["lmsys_20240329"]["compute_bt on the pairwise (no ties) counts"]
+    assert _largest_error(found, official) < 1e-9
+
+
 def test_ratings_equal_fastchat_where_its_optimiser_arrives(golden: Any, synth: Any) -> None:
     assert _largest_error(_ratings(fit_bradley_terry(_battles(synth))), golden["fastchat_bt"]) < 3e-4
 
@@ -192,15 +290,20 @@ def test_the_76_published_chatbot_arena_ranks_are_reproduced(shared: Path) -> No
     assert len(names) == 76
 
 
-def test_counted_battles_of_chatbot_arena_give_fastchats_ratings(shared: Path, expected: Any) -> None:
+def _counted(shared: Path) -> Battles:
+    """The published counts of Chatbot Arena as single battles."""
     first, second, outcome = [], [], []
     for row in _rows(shared / "arena/lmsys_20240329_pairwise_noties.csv"):
         for share, key in ((1.0, "wins_a"), (0.0, "wins_b")):
             first += [row["model_a"]] * int(row[key])
             second += [row["model_b"]] * int(row[key])
             outcome += [share] * int(row[key])
+    return make_battles(first, second, outcome)
+
+
+def test_counted_battles_of_chatbot_arena_give_fastchats_ratings(shared: Path, expected: Any) -> None:
     anchor = RatingSettings(anchor=("mixtral-8x7b-instruct-v0.1", 1114))
-    fit = fit_bradley_terry(make_battles(first, second, outcome), anchor)
+    fit = fit_bradley_terry(_counted(shared), anchor)
     official = expected["lmsys_20240329"]["compute_bt on the pairwise (no ties) counts"]
     # FastChat's L-BFGS stops at a gradient of 1e-6 of the mean loss: 0.03 points short, on a range of 400.
     assert _largest_error(_ratings(fit), official) < 0.04

@@ -5,6 +5,7 @@ import pytest
 from evalkit.stats.decision import AdaptiveRepeats, Rule, Verdict
 from evalkit.stats.simulation import (
     RULES,
+    UNEQUAL,
     World,
     adaptive,
     clustered_alarms,
@@ -55,8 +56,8 @@ def test_holm_keeps_a_family_of_20_tasks_quiet_where_single_tests_do_not() -> No
 
 def test_adaptive_repeats_find_a_drop_of_five_points_with_fewer_runs() -> None:
     found, repeats = adaptive(World(drop=0.05), AdaptiveRepeats(), 600, seed=5)
-    assert found >= 0.87
-    assert repeats < 2.8
+    assert found >= 0.90
+    assert repeats < 3.1
 
 
 def test_adaptive_repeats_keep_false_alarms_rare() -> None:
@@ -67,6 +68,10 @@ def test_clusters_break_mcnemar_and_not_the_clustered_test() -> None:
     mcnemar, clustered = clustered_alarms(1.0, 800, seed=7)
     assert mcnemar > 0.08
     assert clustered <= 0.075
+
+
+def test_clusters_of_unequal_sizes_keep_the_level() -> None:
+    assert clustered_alarms(1.0, 1500, seed=7, sizes=UNEQUAL)[1] <= 0.05 + 3 * (0.05 * 0.95 / 1500) ** 0.5
 
 
 def test_more_baseline_repeats_make_unlucky_repositories_rare() -> None:

@@ -2,6 +2,7 @@
 
 battles      a log of battles, from several sources, as the arrays that `stats` rates
 logs         battle logs and counts in the layouts people publish → battles
+even         a pairwise judgement → the two Runs it compares, one of them even
 runs         Runs → battles: two models on the same samples, or a judge's verdicts on pairs
 style        style differences of the two responses of a battle
 rating       battles → ratings with intervals, ranks, online Elo, win matrix

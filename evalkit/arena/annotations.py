@@ -66,7 +66,11 @@ def read_annotations(path: Path, instructions: Mapping[str, str] | None = None) 
         try:
             name = str(row[model])
             own = found.setdefault(name, Annotated(name, _baseline(table, row)))
-            _add(own, _item(str(row[item]), instructions), row[table.columns["preference"]], lengths(row))
+            preference = row[table.columns["preference"]]
+            _check_preference(path, line, preference)
+            _add(own, _item(str(row[item]), instructions), preference, lengths(row))
+        except DataError:
+            raise
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(path, f"an annotation lacks or garbles {error}", line=line) from None
     return list(found.values())
@@ -152,6 +156,15 @@ def _add(own: Annotated, item: str, preference: Any, lengths: tuple[float, float
     if lengths is not None:
         own.baseline_lengths.append(lengths[0])
         own.model_lengths.append(lengths[1])
+
+
+def _check_preference(path: Path, line: int, preference: Any) -> None:
+    """0 is AlpacaEval's draw; a missing preference is a failed call."""
+    if preference in (None, ""):
+        return
+    value = float(preference)
+    if value != 0 and not math.isnan(value) and not 1 <= value <= 2:
+        raise DataError(path, f"preference {value:g} is not from 1 (baseline) to 2 (model)", line=line)
 
 
 def _item(name: str, instructions: Mapping[str, str] | None) -> str:

@@ -71,7 +71,7 @@ class _LogReader:
         named = 0
         for line, row in self.table.rows:
             try:
-                left, right = sys.intern(str(row[self.first])), sys.intern(str(row[self.second]))
+                left, right = self._models(row, line)
                 if anonymous is not None and str(row[anonymous]).lower() == "false":
                     named += 1
                     continue
@@ -95,6 +95,12 @@ class _LogReader:
         if named:
             log.notes.append(f"{self.table.path.name}: {named} battles whose voters knew the names were left out")
         return log
+
+    def _models(self, row: Any, line: int) -> tuple[str, str]:
+        left, right = sys.intern(str(row[self.first])), sys.intern(str(row[self.second]))
+        if left == right:
+            raise DataError(self.table.path, f"{left!r} meets itself: remove the battle", line=line)
+        return left, right
 
 
 def _outcome_of(table: Table, first: Column, second: Column) -> _Outcome:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import cast, get_args
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from evalkit.stats.bradley_terry import (
 )
 from evalkit.stats.elo import EloSettings, online_elo
 from evalkit.stats.intervals import Estimate
+from evalkit.stats.published_fits import Fit
 from evalkit.stats.win_rate import WinMatrix, win_matrix
 
 
@@ -104,6 +106,14 @@ def anchor_of(text: str) -> tuple[str, float]:
         return model, float(rating) if equals and model else float("nope")
     except ValueError:
         raise UsageError(f"--anchor {text}: write MODEL=RATING") from None
+
+
+def fit_of(text: str) -> Fit:
+    """The name of a fit. Raises UsageError where there is no such fit."""
+    for known in get_args(Fit):
+        if text == known:
+            return cast(Fit, known)
+    raise UsageError(f"--fit {text}: choose one of {', '.join(get_args(Fit))}")
 
 
 def _with_bounds(battles: Battles, fit: Ratings, settings: RateSettings) -> tuple[list[Estimate], tuple[int, ...]]:

@@ -73,7 +73,7 @@ def _pairs(group: Sequence[Run]) -> Iterator[tuple[Run, Run]]:
 def _meeting(first: Run, second: Run, style: Style) -> BattleLog:
     metric = first.manifest.primary
     sign = 1 if higher_is_better(metric) else -1
-    left, right = first.scores(metric), second.scores(metric)
+    left, right = (run.scores(run.sample_metric(metric)) for run in (first, second))
     texts = [_texts(run) if style.control else {} for run in (first, second)]
     log = BattleLog()
     for sample, scores in left.items():

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from evalkit.arena.annotations import Annotated
+from evalkit.errors import EvalkitError
 from evalkit.stats.difficulty import joint_difficulty
 from evalkit.stats.length_control import GamedRows, JudgedItems, LengthControlled, length_controlled_win_rate
 from evalkit.stats.win_rate import WinRate, win_rate
@@ -58,8 +59,11 @@ def win_rates(annotated: Sequence[Annotated], settings: LengthSettings | None = 
 
     Raises:
         UsageError: a preference is not from 1 to 2, or an item has no difficulty in the file given.
+        EvalkitError: no item has a verdict.
     """
     settings = settings or LengthSettings()
+    if not any(one.items for one in annotated):
+        raise EvalkitError("no item has a verdict, so there is no win rate: judge again")
     difficulty, source = _difficulty(annotated, settings)
     found = [_model(one, difficulty, settings) for one in annotated]
     return WinRates(

@@ -78,7 +78,7 @@ def _numbers(one: RuleVerdict) -> list[str]:
     interval = f"{signed(_points(estimate.low, scale))} to {signed(_points(estimate.high, scale))}" if known else "–"
     return [
         signed(_points(estimate.value, scale)), interval, "–" if p is None else f"{p:.2g}",
-        str(found.worse), str(found.better),
+        str(len(one.comparison.losses)), str(len(one.comparison.gains)),
     ]  # fmt: skip
 
 

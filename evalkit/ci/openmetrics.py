@@ -42,9 +42,9 @@ def _values(name: str, one: RuleVerdict) -> Iterator[tuple[str, float]]:
     if name == "evalkit_change_points" and found.difference.value is not None:
         yield _labels(labels), points(found.difference.value, one.comparison.scale)
     if name == "evalkit_samples_worse":
-        yield _labels(labels), float(found.worse)
+        yield _labels(labels), float(len(one.comparison.losses))
     if name == "evalkit_samples_better":
-        yield _labels(labels), float(found.better)
+        yield _labels(labels), float(len(one.comparison.gains))
 
 
 def _labels(values: dict[str, str]) -> str:

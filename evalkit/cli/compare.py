@@ -19,7 +19,12 @@ _EFFECT = 5.0
 
 def compare(
     context: typer.Context,
-    runs: Annotated[list[str], typer.Argument(help="Runs or baseline files; the first of each task is the baseline.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Runs or baseline files; the first of each task is the baseline. A judgement of pairs compares itself."
+        ),
+    ],
     metric: Annotated[str | None, typer.Option("--metric", help="Metric to compare; default: the task's own.")] = None,
     all_pairs: Annotated[
         bool, typer.Option("--all-pairs", help="Compare every run of a task with every other.")
@@ -40,7 +45,9 @@ def compare(
     reports: options.Reports = Path("reports"),
 ) -> None:
     """Compare runs of the same task, paired by sample."""
-    from evalkit.compare import CompareSettings, compare_all, read_labels
+    from evalkit.arena.even import by_themselves
+    from evalkit.ci.text import for_log
+    from evalkit.compare import CompareSettings, compare_all, mismatches, read_labels
     from evalkit.errors import EXIT_INCOMPLETE, UsageError
 
     output = context.obj
@@ -49,6 +56,7 @@ def compare(
     loaded = [_load(name, reports) for name in runs]
     for run in loaded:
         options.warn_of_damage(run, output)
+    loaded = list(by_themselves(loaded))
     human = read_labels(labels) if labels else None
     found = compare_all(loaded, CompareSettings(metric, force, bootstrap, human, all_pairs))
     if not found.comparisons and not found.refusals:
@@ -58,7 +66,8 @@ def compare(
     for one in found.comparisons:
         _show_flips(one, show_flips, output)
     for refusal in found.refusals:
-        output.note(f"refused: {refusal.reason}")
+        forcible = " (--force compares anyway)" if mismatches(refusal.baseline, refusal.candidate) else ""
+        output.note(for_log(f"refused: {refusal.reason}{forcible}", 2000))
     output.document(_document(found, margin))
     if found.refusals:
         raise typer.Exit(EXIT_INCOMPLETE)
@@ -126,6 +135,8 @@ def _notes(one: "Comparison", effect: float) -> Iterator[str]:
     yield from (f"forced: {mismatch}" for mismatch in one.mismatches)
     if one.unpaired:
         yield f"{one.unpaired} samples are scored in only one of the two runs and were left out"
+    if one.only_cluster is not None:
+        yield f"all samples are of one cluster, {one.only_cluster}, and were taken as independent"
     if one.labelled is not None:
         yield f"the judge is corrected by human labels of {one.labelled} samples"
     verdict = one.verdict()

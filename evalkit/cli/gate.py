@@ -2,24 +2,25 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from evalkit.cli import options
+from evalkit.cli.asking import Connecting, asks_models
 
 if TYPE_CHECKING:
     from evalkit.cli.output import Output
     from evalkit.gate import GateResult, GateRule, GateSettings, RuleVerdict
-    from evalkit.models import ModelOptions
     from evalkit.record import Run
 
 _CALIBRATE = "calibrate"
 _AUTO = "auto"
 
 
+@asks_models
 def gate(
     context: typer.Context,
     candidates: Annotated[
@@ -47,7 +48,7 @@ def gate(
         str | None, typer.Option("--repeats", help="auto: ask again, 1 to 2 to 4 times, only where that can decide.")
     ] = None,
     task: Annotated[
-        list[str] | None, typer.Option("--task", help="For --repeats: task file of a recorded run.")
+        list[str] | None, typer.Option("--task", help="For --repeats: task or rubric file of a recorded run.")
     ] = None,
     data: Annotated[Path | None, typer.Option("--data", help="For --repeats: data of the task.")] = None,
     model: Annotated[
@@ -57,20 +58,17 @@ def gate(
     junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML.")] = None,
     markdown: Annotated[Path | None, typer.Option("--md", help="Write the summary as Markdown.")] = None,
     openmetrics: Annotated[Path | None, typer.Option("--openmetrics", help="Write GitLab's metrics file.")] = None,
-    reports: options.Reports = Path("reports"),
-    cache: options.CachePath = None,
-    offline: options.Offline = False,
-    device: options.Device = "auto",
-    dtype: options.DType = "auto",
-    concurrency: options.Concurrency = 8,
-    timeout: options.Timeout = 120.0,
+    *,
+    asking: Connecting,
 ) -> None:
     """Decide whether a candidate is worse than its baseline."""
     from evalkit.compare import read_labels
+    from evalkit.errors import UsageError
     from evalkit.gate import GateSettings, read_rules
-    from evalkit.models import ModelOptions
 
-    output = context.obj
+    output, reports = context.obj, asking.reports
+    if asking.style is not None:
+        raise UsageError(f"--style {asking.style}: the gate asks again in the style on record")
     chosen = read_rules(rules) if rules else []
     if candidates[0] == _CALIBRATE:
         return _calibrate([options.find_run(name, reports) for name in candidates[1:]], chosen, output)
@@ -86,8 +84,7 @@ def gate(
 
         result = run_gate(asked.candidates, asked.baselines, chosen, settings)
     else:
-        model_options = ModelOptions(device=device, dtype=dtype, concurrency=concurrency, timeout=timeout)
-        again = _Again(reports, cache, offline, task or (), data, model or (), model_options)
+        again = _Again(asking, task or (), data, model or ())
         result = _gate_adaptively(asked, again, output)
     _write(result, {"junit": junit, "markdown": markdown, "openmetrics": openmetrics})
     _show(result, strict, output)
@@ -108,13 +105,10 @@ class _Asked:
 class _Again:
     """What it takes to ask once more."""
 
-    reports: Path
-    cache: Path | None
-    offline: bool
+    asking: Connecting
     tasks: Sequence[str]
     data: Path | None
     models: Sequence[str]
-    model: "ModelOptions" = field(repr=False)
 
 
 def _check_repeats(repeats: str | None) -> None:
@@ -144,8 +138,11 @@ def _gate_adaptively(asked: _Asked, again: _Again, output: "Output") -> "GateRes
     from evalkit.gate import gate_adaptively
     from evalkit.gate.rerun import Rerunner, RerunOptions
 
-    with options.open_cache(again.reports, again.cache, again.offline, output) as opened:
-        rerun = RerunOptions(again.reports, opened, again.tasks, again.data, again.models, again.model, output.progress)
+    with again.asking.opened_cache(output) as cache:
+        rerun = RerunOptions(
+            again.asking.reports, cache, again.tasks, again.data, again.models, again.asking.server_options(cache),
+            output.progress, output.note,
+        )  # fmt: skip
         return gate_adaptively(asked.candidates, asked.baselines, asked.rules, asked.settings, Rerunner(rerun))
 
 
@@ -172,7 +169,10 @@ def _show(result: "GateResult", strict: bool, output: "Output") -> None:
     from evalkit.ci.text import for_log
     from evalkit.gate.view import advice, summary
 
-    output.table(("task", "metric", "verdict", "points", "p (Holm)", "why"), [_line(one) for one in result.tasks])
+    output.table(
+        ("task", "metric", "verdict", "points", "95 % interval", "p (Holm)", "why"),
+        [_line(one) for one in result.tasks],
+    )
     for one in result.tasks:
         for extra in (advice(one), one.note):
             if extra:
@@ -189,10 +189,15 @@ def _line(one: "RuleVerdict") -> tuple[str, ...]:
     from evalkit.ci.text import for_log
     from evalkit.compare import points
 
-    change = one.comparison.oriented.difference.value if one.comparison else None
-    moved = "–" if change is None or one.comparison is None else f"{points(change, one.comparison.scale):+.2f}"
+    moved, interval = "–", "–"
+    if one.comparison is not None:
+        found, scale = one.comparison.oriented.difference, one.comparison.scale
+        moved = "–" if found.value is None else f"{points(found.value, scale):+.2f}"
+        if found.low is not None and found.high is not None:
+            interval = f"[{points(found.low, scale):+.2f}, {points(found.high, scale):+.2f}]"
     p = "–" if one.decision.p_drop is None else f"{one.decision.p_drop:.2g}"
-    return (for_log(one.name), one.metric, one.decision.verdict.name, moved, p, for_log(one.decision.reason))
+    named = (for_log(one.name), one.metric, one.decision.verdict.name)
+    return (*named, moved, interval, p, for_log(one.decision.reason))
 
 
 def _document(result: "GateResult", strict: bool) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Runs in, paired comparisons out: samples paired by id, protocol, data and judge the same, or a refusal that says why.
 
 pair     two Runs → one Comparison, with the samples that flipped
+repeats  a judgement of repeated responses → repeats of one sample each
 family   many Runs → all their Comparisons, adjusted together (Holm), refusals listed, and the change over tasks
 needs    what a comparison can detect, and what more it would take
 labels   human labels → the same comparison with the judge corrected (prediction-powered inference)

@@ -13,11 +13,12 @@ import numpy as np
 
 from evalkit.compare.errors import NotComparable
 from evalkit.compare.labels import HumanLabels, corrected_comparison
+from evalkit.compare.repeats import folded
 from evalkit.errors import UsageError
 from evalkit.record import Run
 from evalkit.stats.checks import FloatArray
 from evalkit.stats.intervals import Estimate
-from evalkit.stats.paired import PairedComparison, compare_paired, equivalence_p, paired_bootstrap
+from evalkit.stats.paired import Method, PairedComparison, compare_paired, equivalence_p, paired_bootstrap
 
 _MODEL_SETTINGS = {"style"}
 """Settings that belong to the model, not to what was asked: they may differ."""
@@ -25,7 +26,10 @@ _MODEL_SETTINGS = {"style"}
 _CANARY = "canary"
 """Tag of an answer planted to test a judge; it says nothing about the model."""
 
-_LOWER_IS_BETTER = ("perplexity", "bits_per_byte", "loss", "brier", "calibration_error", "error_rate", "wer", "mse")
+_LOWER_IS_BETTER = (
+    "perplexity", "bits_per_byte", "loss", "brier", "calibration_error", "error_rate", "wer", "mse",
+    "helm/ece_", "helm/platt_ece_", "helm/bias_", "toxic", "helm/seconds",
+)  # fmt: skip
 
 _POINTS = 100.0
 """A point is a hundredth of the metric's range."""
@@ -52,6 +56,8 @@ class Comparison:
     result: PairedComparison
     """In the unit of the metric, whatever direction is good."""
     flips: Flips
+    flip_metric: str
+    """The score by which samples flipped: the metric, or in place of pseudo-values a score of single samples."""
     unpaired: int
     """Samples that only one of the two Runs has scored."""
     mismatches: tuple[str, ...] = ()
@@ -60,6 +66,8 @@ class Comparison:
     """Two-sided p-value after Holm over the comparisons made together."""
     labelled: int | None = None
     """Samples with human labels on both sides, where these corrected the judge."""
+    only_cluster: str | None = None
+    """The one cluster of all samples, which are then taken as independent."""
 
     @property
     def oriented(self) -> PairedComparison:
@@ -127,15 +135,20 @@ def compare_runs(
     found = mismatches(baseline, candidate)
     if found and not force:
         raise NotComparable(
-            f"{candidate.id} cannot be compared with {baseline.id}: " + "; ".join(found) + " (--force compares anyway)"
+            f"{candidate.id} cannot be compared with {baseline.id}, for they differ: " + "; ".join(found)
         )
+    if labels is None:  # people label single responses, so a judge they correct is compared by these
+        baseline, candidate = folded(baseline), folded(candidate)
     name = metric or baseline.manifest.primary
     _check_metric((baseline, candidate), name, named=metric is not None)
+    if only is not None and name in candidate.manifest.pseudo_values:
+        raise NotComparable(f"{name} of {candidate.id} stands for all its samples together: name a metric of the group")
     before, after = _scores(baseline, name, only), _scores(candidate, name, only)
     ids = [sample_id for sample_id in before if sample_id in after]
     if not ids:
         raise NotComparable(f"{candidate.id} and {baseline.id} share no sample that both scored on {name!r}")
     pair = ScorePair(ids, before, after, _clusters(baseline, candidate))
+    single = candidate.sample_metric(name)
     corrected = labels and corrected_comparison(labels, (baseline, candidate), ids, pair.means(), pair.labels())
     return Comparison(
         task=baseline.manifest.task,
@@ -144,12 +157,21 @@ def compare_runs(
         scale=baseline.manifest.scale,
         baseline=baseline,
         candidate=candidate,
-        result=corrected or pair.compare(resamples),
-        flips=pair.flips(),
+        result=corrected or pair.compare(resamples, "t" if name in candidate.manifest.pseudo_values else "auto"),
+        flips=pair.flips() if single == name else _flips(baseline, candidate, single, frozenset(ids)),
+        flip_metric=single,
         unpaired=len(before.keys() ^ after.keys()),
         mismatches=tuple(found),
         labelled=corrected.difference.n if corrected else None,
+        only_cluster=pair.only_cluster(),
     )
+
+
+def _flips(baseline: Run, candidate: Run, metric: str, ids: Collection[str]) -> Flips:
+    """Flips by another score than the one compared, of the samples that both sides have it of."""
+    before, after = _scores(baseline, metric, ids), _scores(candidate, metric, ids)
+    shared = [sample_id for sample_id in before if sample_id in after]
+    return ScorePair(shared, before, after, {}).flips() if shared else Flips((), ())
 
 
 def mismatches(baseline: Run, candidate: Run) -> list[str]:
@@ -189,16 +211,21 @@ class ScorePair:
     after: Mapping[str, list[float]]
     clusters: Mapping[str, str]
 
-    def compare(self, resamples: int | None) -> PairedComparison:
+    def compare(self, resamples: int | None, method: Method = "auto") -> PairedComparison:
         before, after, labels = self._table(self.before), self._table(self.after), self.labels()
         if resamples is None:
-            return compare_paired(before, after, clusters=labels)
+            return compare_paired(before, after, clusters=labels, method=method)
         return paired_bootstrap(before, after, clusters=labels, resamples=resamples)
 
     def labels(self) -> list[str] | None:
         """The cluster of each sample; None where samples are independent or all in one cluster."""
         labels = [self.clusters.get(sample_id, sample_id) for sample_id in self.ids]
         return None if len(set(labels)) in (1, len(labels)) else labels
+
+    def only_cluster(self) -> str | None:
+        """The cluster of all samples, where there is but one."""
+        found = {self.clusters.get(sample_id) for sample_id in self.ids}
+        return found.pop() if len(found) == 1 and len(self.ids) > 1 else None
 
     def means(self) -> tuple[FloatArray, FloatArray]:
         """Both sides' scores, averaged over repeats; shape (samples,)."""

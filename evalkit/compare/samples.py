@@ -28,7 +28,7 @@ class FlippedSample:
 def flipped_samples(comparison: Comparison, ids: Sequence[str]) -> list[FlippedSample]:
     """The samples of these ids; of several repeats the one farthest in the direction of the change is shown."""
     before, after = _rows(comparison.baseline, ids), _rows(comparison.candidate, ids)
-    return [_flipped(sample, before[sample], after[sample], comparison.metric) for sample in ids]
+    return [_flipped(sample, before[sample], after[sample], comparison.flip_metric) for sample in ids]
 
 
 def _flipped(sample: str, before: Sequence[Row], after: Sequence[Row], metric: str) -> FlippedSample:

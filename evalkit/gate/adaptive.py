@@ -1,19 +1,22 @@
 """The gate with repeats added only where they can decide: look, and ask again only what is still open.
 
 Looks after 1, 2 and 4 repeats of both sides at the levels of `stats.decision.AdaptiveRepeats`, which together spend
-alpha. A rule is settled by a proven drop, by an observed drop too small to matter, or by an excluded margin; where the
-scores do not change from repeat to repeat, more repeats are not asked for, because only more samples can decide.
+alpha. A rule is settled by a proven drop or by an excluded margin. More repeats are not asked for where they could
+hardly decide: where scores do not change from repeat to repeat, or what varies is the samples (`forecast`).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from evalkit.arena.runs import is_pairwise
 from evalkit.errors import EvalkitError
+from evalkit.gate.forecast import removable_share
 from evalkit.gate.rules import GateRule
 from evalkit.gate.verdicts import (
     Gated,
     GateResult,
     GateSettings,
+    Look,
     RuleVerdict,
     conclude,
     decide_one,
@@ -21,9 +24,10 @@ from evalkit.gate.verdicts import (
     prepare,
 )
 from evalkit.record import Run
-from evalkit.stats.decision import AdaptiveRepeats, Decision, Verdict, look
+from evalkit.stats.decision import AdaptiveRepeats, Verdict
 
-_PLANNED_ALPHA = 0.05
+HARDLY = 0.1
+"""More repeats are not asked for where they would take away less than this share of the variance."""
 
 
 class CannotRepeat(EvalkitError):
@@ -130,30 +134,33 @@ def _looked(entry: _Open, index: int, p_adjusted: float | None, plan: AdaptiveRe
     one = entry.gated
     if entry.stuck:
         note = f"{plan.repeats[index]} repeats would be the next step, but {entry.stuck}"
-        return _closed(entry, p_adjusted, sum(plan.levels[: index - 1]), note)
+        return _closed(entry, p_adjusted, plan, index - 1, note)
     if index == len(plan.repeats) - 1:
-        return _closed(entry, p_adjusted, sum(plan.levels[:index]), _spent(one), level=plan.levels[index])
-    share = one.rule.alpha / _PLANNED_ALPHA
-    decision = decide_one(_without_burden(one), p_adjusted, alpha=plan.levels[index] * share)
+        return _closed(entry, p_adjusted, plan, index, _spent(one))
+    decision = decide_one(_without_burden(one), p_adjusted, looks=Look(plan, index, entry.first_look))
     if one.comparison is None or decision.verdict is not Verdict.INCONCLUSIVE:
         return replace(entry, settled=one.verdict(decision, _spent(one)))
-    small = replace(
-        plan, levels=tuple(level * share for level in plan.levels), stop_drop=plan.stop_drop * one.comparison.scale
-    )
-    passes = look(small, index, one.comparison.oriented, p_adjusted=p_adjusted) is Verdict.PASS
-    if passes and one.rule.non_inferiority is None:
-        return replace(entry, settled=one.verdict(_small(one, decision, small.stop_drop), _spent(one)))
     if _repeats_agree(one):
         note = f"{_spent(one)}: no score changes from repeat to repeat, so only more samples can decide"
-        return _closed(entry, p_adjusted, sum(plan.levels[:index]), note)
+        return _without_repeats(_closed(entry, p_adjusted, plan, index, note))
+    if removable_share(one.comparison, plan.repeats[-1]) < HARDLY:
+        note = f"{_spent(one)}: what varies is the samples, not the repeats, so only more samples can decide"
+        return _without_repeats(_closed(entry, p_adjusted, plan, index, note))
     return entry
 
 
-def _closed(entry: _Open, p_adjusted: float | None, spent: float, note: str, *, level: float | None = None) -> _Open:
+def _closed(entry: _Open, p_adjusted: float | None, plan: AdaptiveRepeats, index: int, note: str) -> _Open:
     """The verdict of the last look there is, at what earlier looks left of alpha."""
-    share = entry.gated.rule.alpha / _PLANNED_ALPHA
-    left = _PLANNED_ALPHA - spent if level is None else level
-    return replace(entry, settled=entry.gated.verdict(decide_one(entry.gated, p_adjusted, alpha=left * share), note))
+    look = Look(plan, index, entry.first_look, last=True)
+    return replace(entry, settled=entry.gated.verdict(decide_one(entry.gated, p_adjusted, looks=look), note))
+
+
+def _without_repeats(entry: _Open) -> _Open:
+    """With no number of repeats said to settle it."""
+    if entry.settled is None:
+        return entry
+    decision = replace(entry.settled.decision, repeats_needed=None)
+    return replace(entry, settled=replace(entry.settled, decision=decision))
 
 
 def _without_burden(one: Gated) -> Gated:
@@ -162,15 +169,20 @@ def _without_burden(one: Gated) -> Gated:
     return one if margin is None else replace(one, rule=replace(one.rule, non_inferiority=None, margin=margin))
 
 
-def _small(one: Gated, decision: Decision, stop: float) -> Decision:
-    drop = -((one.comparison and one.comparison.oriented.difference.value) or 0.0)
-    reason = f"the observed drop of {max(drop, 0.0):.4g} is below {stop:.4g}, where looking ends"
-    return replace(decision, verdict=Verdict.PASS, reason=reason, items_needed=None, repeats_needed=None)
-
-
 def _spent(one: Gated) -> str:
+    if is_pairwise(one.candidate):
+        return "both orders of every pair"
     counts = [one.candidate.manifest.repeats, *([one.baseline.manifest.repeats] if one.baseline else [])]
-    return f"{' and '.join(str(count) for count in dict.fromkeys(counts))} repeats"
+    count = " and ".join(str(count) for count in dict.fromkeys(counts))
+    return f"{count} {'repeat' if count == '1' else 'repeats'}{_of_what(one.candidate)}"
+
+
+def _of_what(run: Run) -> str:
+    """What was repeated of a judgement."""
+    if run.manifest.judge is None or run.manifest.repeats < 2:
+        return ""
+    anew = run.manifest.settings.get("repeats") == 1
+    return " (responses generated anew, each judged once)" if anew else " (the same responses judged again)"
 
 
 def _repeats_agree(one: Gated) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evalkit.compare.repeats import folded
 from evalkit.errors import UsageError
 from evalkit.gate.rules import GateRule
 from evalkit.record import Run
@@ -53,13 +54,12 @@ def calibrate_run(run: Run, rule: GateRule) -> RunCalibration:
 
 
 def _by_sample(run: Run, metric: str) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """Scores and clusters by sample; a judgement numbers the repeats of a sample as samples of one cluster."""
+    """Scores and clusters by sample."""
     scores: dict[str, list[float]] = {}
     clusters: dict[str, str] = {}
-    for row in run.rows:
-        repeats_of = row.cluster if row.cluster and row.id.startswith(f"{row.cluster}#") else row.id
+    for row in folded(run).rows:
         if row.unscored is None and metric in row.scores and "canary" not in row.tags:
-            scores.setdefault(repeats_of, []).append(row.scores[metric])
-            if row.cluster and row.cluster != repeats_of:
-                clusters[repeats_of] = row.cluster
+            scores.setdefault(row.id, []).append(row.scores[metric])
+            if row.cluster:
+                clusters[row.id] = row.cluster
     return scores, clusters

@@ -1,7 +1,8 @@
 """A recorded Run in, the same Run with more repeats out: its task, settings and model made again and checked.
 
 Everything is compared with the record before a single call: another protocol, other data, other settings or other
-weights would repeat something else. Answers already in the cache are not asked for again.
+weights would repeat something else. Answers already in the cache are not asked for again. Of a judgement the
+generation is repeated and each response judged once, so that both kinds of noise are averaged.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,8 +13,11 @@ from typing import Any
 
 from evalkit.benchmarks import TaskOptions, load_task
 from evalkit.cache import Cache
+from evalkit.compare.repeats import folded
 from evalkit.errors import UsageError
 from evalkit.gate.adaptive import CannotRepeat
+from evalkit.gate.rejudge import judged_run, judging_of, responses_of
+from evalkit.judge.sources import from_run
 from evalkit.models import Model, ModelOptions, load
 from evalkit.record import Run
 from evalkit.runner import Progress, RunOptions, run
@@ -27,13 +31,15 @@ class RerunOptions:
     reports: Path
     cache: Cache
     tasks: Sequence[str] = ()
-    """Task files, tried where the recorded name alone does not give the recorded task."""
+    """Task and rubric files, tried where the recorded name alone does not give the recorded task or rubric."""
     data: Path | None = None
     """Data of the task, where it was not the task's own."""
     models: Sequence[str] = ()
     """Names under which the recorded models can be found now; chosen by their fingerprint."""
     model: ModelOptions = field(default_factory=ModelOptions)
     progress: Callable[[str], AbstractContextManager[Progress | None]] | None = None
+    announce: Callable[[str], None] | None = None
+    """Told, before the first call, what a model that costs money may cost."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +56,29 @@ class Rerunner:
             ModelError: the model cannot answer.
         """
         if recorded.manifest.judge is not None:
-            raise CannotRepeat(
-                f"{recorded.id} is a judgement: generate and judge again with --repeats {repeats}, then gate that"
-            )
-        task = self._task(recorded)
-        model = self._model(recorded)
-        limit = recorded.manifest.settings.get("limit")
-        kept = RunOptions(self.options.reports, self.options.cache, repeats, limit)
+            return self._judged(recorded, repeats)
+        return self._run(self._task(recorded), self._model(recorded), repeats, recorded.manifest.settings.get("limit"))
+
+    def _run(self, task: Task, model: Model, repeats: int, limit: int | None) -> Run:
+        kept = RunOptions(self.options.reports, self.options.cache, repeats, limit, announce=self.options.announce)
         if self.options.progress is None:
             return run(task, model, kept)
         with self.options.progress(f"{task.name} × {repeats}") as progress:
             return run(task, model, replace(kept, progress=progress))
+
+    def _judged(self, recorded: Run, repeats: int) -> Run:
+        """Generated again and each response judged once; where it cannot be, the same responses judged again."""
+        judging = judging_of(recorded, self.options.tasks, self.options.models, self.options.model)
+        limit = recorded.manifest.settings.get("limit")
+        try:
+            responses = from_run(self(judged_run(recorded, self.options.reports), repeats))
+        except CannotRepeat as error:
+            if not judging.varies:
+                raise CannotRepeat(f"{error}, and the reference judge gives the same verdict every time") from None
+            return self._run(judging.task(*responses_of(recorded)), judging.judge, repeats, limit)
+        # Each repeat of a response is a sample of its own to the judge.
+        made = folded(self._run(judging.task(*responses), judging.judge, 1, limit and limit * repeats))
+        return replace(made, manifest=replace(made.manifest, settings={**made.manifest.settings, "limit": limit}))
 
     def _task(self, recorded: Run) -> Task:
         problem = f"no task {recorded.manifest.task!r} is known here"
@@ -73,7 +91,10 @@ class Rerunner:
             problem = _difference(task, recorded)
             if not problem:
                 if task.needs == "loglikelihood":
-                    raise CannotRepeat(f"{task.name} reads log-likelihoods, which are the same every time")
+                    raise CannotRepeat(
+                        f"{task.name} reads log-likelihoods, which are the same every time: asking again would change "
+                        "nothing, only more samples can decide"
+                    )
                 return task
         raise CannotRepeat(f"{recorded.id} cannot be made again ({problem}): name its --task and --data")
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import DataError, UsageError
+from evalkit.errors import UsageError
 from evalkit.stats.decision import Rule
+from evalkit.yaml_file import YamlFile, read_yaml
 
 SCHEMA = Path(__file__).parents[1] / "gate.schema.json"
 """The published JSON schema of a rules file."""
@@ -75,37 +76,27 @@ def read_rules(path: Path) -> list[GateRule]:
         UsageError: there is no such file.
         DataError: the file is no YAML, or a key is unknown or of the wrong type; it names the line.
     """
-    import yaml
-
-    try:
-        text = path.read_text(encoding="utf-8")
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such rules file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        raise DataError(path, "not valid YAML", line=mark and mark.line + 1) from None
-    if not isinstance(content, dict) or set(content) != {"rules"} or not isinstance(content["rules"], list):
-        raise DataError(path, "must hold the one key 'rules' with a list of rules")
-    nodes = tree.value[0][1].value  # type: ignore[union-attr]
-    return [_read_rule(path, node, rule) for node, rule in zip(nodes, content["rules"], strict=True)]
+    read = read_yaml(path, "a rules file")
+    rules = read.content.get("rules")
+    if set(read.content) != {"rules"} or not isinstance(rules, list):
+        raise read.error("must hold the one key 'rules' with a list of rules")
+    return [_read_rule(read, number, rule) for number, rule in enumerate(rules)]
 
 
-def _read_rule(path: Path, node: Any, rule: Any) -> GateRule:
+def _read_rule(read: YamlFile, number: int, rule: Any) -> GateRule:
+    here = ("rules", number)
     known = sorted(field.name for field in fields(GateRule))
     if not isinstance(rule, dict):
-        raise DataError(path, f"a rule must be a mapping with keys among {', '.join(known)}", line=_line(node))
-    lines = {key.value: _line(key) for key, _ in node.value}
+        raise read.error(f"a rule must be a mapping with keys among {', '.join(known)}", *here)
     for key, value in rule.items():
         if key not in known:
-            raise DataError(path, f"unknown key {key!r}; a rule has {', '.join(known)}", line=lines[str(key)])
+            raise read.error(f"unknown key {key!r}; a rule has {', '.join(known)}", *here, str(key))
         if problem := _problem(key, value):
-            raise DataError(path, f"{key} must be {problem}, not {value!r}", line=lines[key])
+            raise read.error(f"{key} must be {problem}, not {value!r}", *here, key)
     try:
         return GateRule(**_with_tuples(rule))
     except UsageError as error:
-        raise DataError(path, str(error), line=_line(node)) from None
+        raise read.error(str(error), *here) from None
 
 
 def _problem(key: str, value: Any) -> str:
@@ -120,7 +111,3 @@ def _problem(key: str, value: Any) -> str:
 
 def _with_tuples(rule: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if key in _LISTS else value for key, value in rule.items()}
-
-
-def _line(node: Any) -> int:
-    return int(node.start_mark.line) + 1

@@ -7,18 +7,20 @@ not mean the same, damaged files, too many unscored rows) is UNDECIDABLE, exit c
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from evalkit.arena.even import EVEN, evened
+from evalkit.arena.runs import is_pairwise
 from evalkit.compare import Comparison, HumanLabels, NotComparable, compare_runs, higher_is_better, mismatches
 from evalkit.compare.family import holm_known
+from evalkit.compare.repeats import folded
 from evalkit.errors import EXIT_INCOMPLETE, EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION, UsageError
 from evalkit.gate.groups import group_members
+from evalkit.gate.limits import broken_critical, cost_problem, too_unscored
 from evalkit.gate.rules import EVERY_TASK, GateRule
 from evalkit.record import Run
-from evalkit.stats.decision import Decision, Verdict, decide
+from evalkit.stats.decision import AdaptiveRepeats, Decision, Rule, Verdict, decide
 from evalkit.stats.paired import noninferiority_p
 
 SEVERITY = (Verdict.FAIL, Verdict.UNDECIDABLE, Verdict.INCONCLUSIVE, Verdict.PASS)
-_FREE = {"hf", "ollama", "fake", "reference"}
-"""Providers that charge nothing."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ class Gated:
     comparison: Comparison | None = None
     problem: str = ""
     """Why there is no comparison."""
+    note: str = ""
+    """What it is compared with, where that is no baseline."""
 
     def compared(self) -> "Gated":
         """With its comparison, or with the problem that prevents one."""
@@ -99,7 +103,10 @@ class Gated:
         return replace(self, comparison=found, problem="")
 
     def verdict(self, decision: Decision, note: str = "") -> RuleVerdict:
-        return RuleVerdict(self.rule, self.metric, self.candidate, decision, self.comparison, note)
+        alone = self.comparison.only_cluster if self.comparison else None
+        cluster = f"all samples are of one cluster, {alone}, and were taken as independent" if alone else ""
+        notes = ". ".join(part for part in (self.note, note, cluster) if part)
+        return RuleVerdict(self.rule, self.metric, self.candidate, decision, self.comparison, notes)
 
     def _problem(self) -> str:
         if self.baseline is None:
@@ -107,7 +114,7 @@ class Gated:
         for run in (self.candidate, self.baseline):
             if run.damage:
                 return f"{run.id} is damaged: {run.damage[0]}"
-            if problem := _too_unscored(run, self.rule):
+            if problem := too_unscored(run, self.rule):
                 return problem
         if not _has(self.baseline, self.metric) and _has(self.candidate, self.metric):
             return f"the baseline {self.baseline.id} has no score {self.metric!r} of each sample: accept it anew"
@@ -143,19 +150,31 @@ def prepare(
     if not candidates:
         raise UsageError("no candidate run to gate: name at least one")
     settings = settings or GateSettings()
-    _check_rules(rules, candidates)
-    _check_critical(settings.critical, candidates)
+    if settings.labels is None:
+        candidates, baselines = ([folded(run) for run in runs] for runs in (candidates, baselines))
+    met = [_meeting(candidate, baselines) for candidate in candidates]
+    _check_rules(rules, [one.candidate for one in met])
+    _check_critical(settings.critical, [one.candidate for one in met])
     return [
-        Gated(
-            rule=_filled(rule, candidate, settings),
-            metric=rule.metric or candidate.manifest.primary,
-            candidate=candidate,
-            baseline=_baseline_of(candidate, baselines),
+        replace(
+            one,
+            rule=_filled(rule, one.candidate, settings),
+            metric=rule.metric or one.candidate.manifest.primary,
             labels=settings.labels,
         ).compared()
-        for candidate in candidates
-        for rule in rules_of(candidate, rules)
+        for one in met
+        for rule in rules_of(one.candidate, rules)
     ]
+
+
+def _meeting(candidate: Run, baselines: Sequence[Run]) -> Gated:
+    """A candidate with its baseline; a pairwise judgement without one carries its own comparison."""
+    baseline = _baseline_of(candidate, baselines)
+    if baseline is not None or not is_pairwise(candidate):
+        return Gated(GateRule(), candidate.manifest.primary, candidate, baseline)
+    even, own = evened(candidate)
+    note = f"{own.manifest.model} against {even.manifest.model}: the win rate is compared with {EVEN}"
+    return Gated(GateRule(), own.manifest.primary, own, even, note=note)
 
 
 def family_p(gated: Sequence[Gated]) -> list[float | None]:
@@ -163,24 +182,40 @@ def family_p(gated: Sequence[Gated]) -> list[float | None]:
     return holm_known([one.comparison.oriented.p_drop if one.comparison else None for one in gated])
 
 
-def decide_one(one: Gated, p_adjusted: float | None, *, alpha: float | None = None) -> Decision:
+@dataclass(frozen=True)
+class Look:
+    """One of several looks at growing numbers of repeats, which share alpha."""
+
+    plan: AdaptiveRepeats
+    index: int
+    first: int = 0
+    """The first look that was made."""
+    last: bool = False
+    """Whether no look follows."""
+
+    def rule(self, rule: Rule) -> Rule:
+        """The rule with the levels of this look."""
+        return self.plan.rule_at(rule, self.index, first=self.first, last=self.last)
+
+
+def decide_one(one: Gated, p_adjusted: float | None, *, looks: Look | None = None) -> Decision:
     """Decide one rule.
 
     Args:
         one: the rule with its comparison.
         p_adjusted: p-value of the drop after Holm.
-        alpha: the level of the test; the rule's own if None.
+        looks: which of several looks this is; the only one if None.
     """
-    if (cost := _cost_problem(one)) is not None:
+    if (cost := cost_problem(one.candidate, one.rule)) is not None:
         return cost
-    critical = _critical(one)
+    critical = broken_critical(one.candidate, one.rule, one.metric)
     if isinstance(critical, Decision):
         return critical
     if one.comparison is None:
         return Decision(Verdict.UNDECIDABLE, one.problem, None)
     up = higher_is_better(one.metric)
     rule = one.rule.to_rule(one.comparison.scale, higher_is_better=up)
-    rule = rule if alpha is None else replace(rule, alpha=alpha)
+    rule = looks.rule(rule) if looks else rule
     found = one.comparison.oriented
     if one.rule.non_inferiority is not None:
         rule = replace(rule, margin=one.rule.non_inferiority * one.comparison.scale / 100)
@@ -255,41 +290,6 @@ def _baseline_of(candidate: Run, baselines: Sequence[Run]) -> Run | None:
 
     same = [b for b in baselines if b.manifest.task == candidate.manifest.task and is_judged(b) == is_judged(candidate)]
     return next((run for run in same if not mismatches(run, candidate)), same[0] if same else None)
-
-
-def _too_unscored(run: Run, rule: GateRule) -> str:
-    share = sum(run.manifest.unscored.values()) / run.manifest.samples if run.manifest.samples else 0.0
-    if share <= rule.max_unscored:
-        return ""
-    return f"{share:.1%} of the rows of {run.id} are unscored, more than the {rule.max_unscored:.1%} allowed"
-
-
-def _cost_problem(one: Gated) -> Decision | None:
-    if one.rule.max_cost is None:
-        return None
-    manifest = one.candidate.manifest
-    asked = str(manifest.judge["name"]) if manifest.judge else manifest.model
-    cost = manifest.usage.get("cost_usd", 0.0 if asked.partition("/")[0] in _FREE else None)
-    if cost is None:
-        return Decision(Verdict.UNDECIDABLE, f"{one.candidate.id} does not say what it cost; give --price", None)
-    if cost <= one.rule.max_cost:
-        return None
-    return Decision(Verdict.FAIL, f"the run cost {cost:.2f} USD, more than the {one.rule.max_cost:.2f} allowed", None)
-
-
-def _critical(one: Gated) -> list[str] | Decision:
-    """Ids of critical samples that are wrong; a Decision where one is unscored, so that nobody can tell."""
-    broken = []
-    for sample in one.rule.critical:
-        rows = [row for row in one.candidate.rows if row.id == sample]
-        scores = [row.scores.get(one.metric) for row in rows if row.unscored is None]
-        if len(scores) < len(rows) or None in scores:
-            return Decision(Verdict.UNDECIDABLE, f"the critical sample {sample} is unscored", None)
-        middle = one.candidate.manifest.scale / 2
-        sign = 1 if higher_is_better(one.metric) else -1
-        if any(sign * ((score or 0.0) - middle) < 0 for score in scores):
-            broken.append(sample)
-    return broken
 
 
 def _ids(run: Run) -> set[str]:

@@ -45,5 +45,6 @@ def advice(one: RuleVerdict) -> str:
     found = f"these samples show a drop of {points(decision.detectable, one.comparison.scale):.1f} points (80 % power)"
     if not decision.items_needed or decision.items_needed <= one.comparison.result.difference.n:
         return f"{found}, so one more look at the same size may settle it"
-    wanted = f"about {decision.items_needed:,} samples, or {decision.repeats_needed} repeats on both sides at best,"
-    return f"{found}; {wanted} would settle {margin:g} points"
+    repeats = decision.repeats_needed
+    repeated = f", or {repeats} repeats on both sides at best," if repeats else ""
+    return f"{found}; about {decision.items_needed:,} samples{repeated} would settle {margin:g} points"

@@ -79,13 +79,13 @@ def minimize(objective: Objective, start: Vector, tolerances: Tolerances | None 
     for iteration in range(limits.iterations):
         if np.abs(gradient).max() <= limits.gradient:
             break
-        direction = _direction(gradient, memory)
+        direction = quasi_newton(gradient, memory)
         first = 1.0 if iteration else min(1 / float(np.linalg.norm(direction)), _LONGEST_STEP)
         found = _search(objective, point, direction, (value, gradient, first, limits.evaluations_per_step))
         if found is None:
             break
         step, new_value, new_gradient = found
-        memory = _remember(memory, step * direction, new_gradient - gradient, -step * float(gradient @ direction))
+        memory = remember(memory, step * direction, new_gradient - gradient, -step * float(gradient @ direction))
         small = value - new_value <= limits.decrease * max(abs(value), abs(new_value), 1.0)
         point, value, gradient = point + step * direction, new_value, new_gradient
         if small:
@@ -93,8 +93,8 @@ def minimize(objective: Objective, start: Vector, tolerances: Tolerances | None 
     return point
 
 
-def _direction(gradient: Vector, memory: list[tuple[Vector, Vector]]) -> Vector:
-    """The quasi-Newton direction by the two-loop recursion (Nocedal 1980)."""
+def quasi_newton(gradient: Vector, memory: list[tuple[Vector, Vector]]) -> Vector:
+    """The quasi-Newton direction by the two-loop recursion (Nocedal 1980), from (move, change of gradient) pairs."""
     rest, weights = gradient.copy(), []
     for move, change in reversed(memory):
         weights.append(float(move @ rest) / float(move @ change))
@@ -108,7 +108,7 @@ def _direction(gradient: Vector, memory: list[tuple[Vector, Vector]]) -> Vector:
     return downhill
 
 
-def _remember(
+def remember(
     memory: list[tuple[Vector, Vector]], move: Vector, change: Vector, descent: float
 ) -> list[tuple[Vector, Vector]]:
     if float(move @ change) <= _EPSILON * descent:

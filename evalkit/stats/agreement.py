@@ -8,7 +8,6 @@ None.
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
@@ -91,15 +90,14 @@ def krippendorff_alpha(
     if len(labels) <= 1:
         return Estimate(None, None, None, None, len(paired))
     order = np.arange(len(labels)) if distance == "nominal" else _ordered(labels)
-    member = np.repeat(np.arange(len(paired)), [len(unit) for unit in paired])
-    counts = np.zeros((len(paired), len(labels)))
-    np.add.at(counts, (member, order[rated]), 1)
     values = _numbers(labels, order) if distance == "interval" else np.arange(len(labels), dtype=np.float64)
-    table = _UnitTable(counts, values, distance)
-    value = _alpha(table, np.ones(len(paired)))
+    sizes = np.array([len(unit) for unit in paired])
+    ratings = _Ratings(order[rated], sizes, values, distance)
+    value = _alpha(ratings, np.ones(len(paired)))
     rng = np.random.default_rng(seed)
-    draws = (rng.multinomial(len(paired), np.full(len(paired), 1 / len(paired))) for _ in range(resamples))
-    resampled = [alpha for draw in draws if (alpha := _alpha(table, draw.astype(np.float64))) is not None]
+    draws = (rng.integers(len(paired), size=len(paired)) for _ in range(resamples))
+    drawn = (np.bincount(draw, minlength=len(paired)).astype(np.float64) for draw in draws)
+    resampled = [alpha for weights in drawn if (alpha := _alpha(ratings, weights)) is not None]
     return _bootstrapped(value, resampled, len(paired), resamples, level)
 
 
@@ -154,31 +152,66 @@ def ranking_agreement(low: ArrayLike, high: ArrayLike, other_low: ArrayLike, oth
     return float(np.mean(mine * theirs)) if len(mine) else None
 
 
-@dataclass(frozen=True, eq=False)
-class _UnitTable:
-    counts: FloatArray  # how often each unit got each label, shape (units, labels)
-    values: FloatArray  # of the labels, for interval distances
-    distance: Distance
+class _Ratings:
+    """All ratings, unit by unit.
+
+    Args:
+        labels: the code of every rating's label, shape (ratings,), codes in the order of the labels.
+        sizes: how many ratings each unit has, at least two, shape (units,).
+        values: of the labels, for interval distances, shape (labels,).
+        distance: between labels.
+    """
+
+    def __init__(self, labels: IntArray, sizes: IntArray, values: FloatArray, distance: Distance) -> None:
+        self.labels = labels
+        self.sizes = sizes
+        self.distance = distance
+        self._values = values - values.mean()
+        self._starts = np.cumsum(sizes) - sizes
+        self._fixed = None if distance == "ordinal" else self._within(self._values)
+
+    def totals(self, weights: FloatArray) -> FloatArray:
+        """How often each label was given where a unit counts `weights` times, shape (labels,)."""
+        given = np.repeat(weights, self.sizes).astype(np.float64)
+        return np.bincount(self.labels, given, minlength=len(self._values)).astype(np.float64)
+
+    def positions(self, totals: FloatArray) -> FloatArray:
+        """Where the labels lie on a line; between two ordinal ones lie the ratings between them."""
+        return np.cumsum(totals) - totals / 2 if self.distance == "ordinal" else self._values
+
+    def within(self, positions: FloatArray) -> FloatArray:
+        """Squared distances of all ordered pairs in each unit over (ratings - 1), shape (units,)."""
+        return self._within(positions) if self._fixed is None else self._fixed
+
+    def _within(self, positions: FloatArray) -> FloatArray:
+        if self.distance == "nominal":
+            pairs, counts = np.unique(self._owners() * len(positions) + self.labels, return_counts=True)
+            same = np.bincount(pairs // len(positions), counts.astype(np.float64) ** 2)
+            differing: FloatArray = (self.sizes**2 - same) / (self.sizes - 1)
+            return differing
+        # The squared distances of all pairs of m numbers add up to 2 m times those from their mean.
+        at = positions[self.labels]
+        means = np.add.reduceat(at, self._starts) / self.sizes
+        spread: FloatArray = np.add.reduceat((at - np.repeat(means, self.sizes)) ** 2, self._starts)
+        return 2 * spread * self.sizes / (self.sizes - 1)
+
+    def _owners(self) -> IntArray:
+        return np.repeat(np.arange(len(self.sizes)), self.sizes)
 
 
-def _alpha(table: _UnitTable, draws: FloatArray) -> float | None:
-    """Alpha of units drawn `draws` times each; None if all their ratings are equal."""
-    sizes = table.counts.sum(axis=1)
-    scaled = table.counts * (draws / (sizes - 1))[:, None]
-    coincidences = scaled.T @ table.counts - np.diag(scaled.sum(axis=0))
-    totals = draws @ table.counts
-    gaps = _gaps(table, totals)
-    expected = float(totals @ gaps @ totals) / (totals.sum() - 1)
-    return 1 - float((coincidences * gaps).sum()) / expected if expected > 0 else None
+def _alpha(ratings: _Ratings, weights: FloatArray) -> float | None:
+    """Alpha where each unit counts `weights` times; None if all their ratings are equal.
 
-
-def _gaps(table: _UnitTable, totals: FloatArray) -> FloatArray:
-    """Squared distances between labels, shape (labels, labels)."""
-    if table.distance == "nominal":
-        return 1 - np.eye(len(totals))
-    position = table.values if table.distance == "interval" else np.cumsum(totals) - totals / 2
-    gaps: FloatArray = (position[:, None] - position[None, :]) ** 2
-    return gaps
+    From counts and sums alone, in time proportional to the number of ratings: no table of labels by labels.
+    """
+    totals = ratings.totals(weights)
+    n = float(totals.sum())
+    positions = ratings.positions(totals)
+    if ratings.distance == "nominal":
+        expected = (n**2 - float(totals @ totals)) / (n - 1)
+    else:
+        expected = 2 * n * float(totals @ (positions - totals @ positions / n) ** 2) / (n - 1)
+    return 1 - float(weights @ ratings.within(positions)) / expected if expected > 0 else None
 
 
 def _bootstrapped(value: float | None, resampled: list[float], n: int, drawn: int, level: float) -> Estimate:

@@ -211,7 +211,11 @@ def _joined(items: Sequence[Hashable], difficulty: Mapping[Hashable, float], n: 
         raise UsageError(f"{len(set(items))} distinct item ids for {n} preferences: give each item its own id")
     missing = [item for item in items if item not in difficulty]
     if missing:
-        raise UsageError(f"item {missing[0]!r} has no difficulty: estimate them jointly or leave difficulty out")
+        shown = missing[0][:60] if isinstance(missing[0], str) else missing[0]
+        raise UsageError(
+            f"item {shown!r} has no difficulty: name items as the file of difficulties does "
+            "(--instructions turns texts into their index), or take --difficulty joint or none"
+        )
     return vector([difficulty[item] for item in items], "difficulty")
 
 

@@ -111,21 +111,21 @@ def maximise(rows: Rows, penalty: FloatArray, groups: IntArray, start: Maximum |
         UsageError: the style features and the ratings cannot be told apart.
     """
     theta = np.zeros(len(penalty)) if start is None else start.theta
-    bread = _bread(rows, theta, penalty, groups) if start is None else start.bread
-    value, before = _objective(rows, theta, penalty), np.inf
+    bread = bread_at(rows, theta, penalty, groups) if start is None else start.bread
+    value, before = objective_at(rows, theta, penalty), np.inf
     for _ in range(200):
-        step = (bread * _gradient(rows, theta, penalty)).sum(axis=1)
+        step = (bread * gradient_at(rows, theta, penalty)).sum(axis=1)
         largest = float(np.abs(step).max())
         # Far from the maximum a full step may overshoot; within rounding of it, nothing improves any more.
-        while (reached := _objective(rows, theta + step, penalty)) < value and largest > _CLOSE:
+        while (reached := objective_at(rows, theta + step, penalty)) < value and largest > _CLOSE:
             step, largest = step / 2, largest / 2
         theta, value = theta + step, reached
         if largest <= _CLOSE:
             break
         if largest > before / 5:
-            bread = _bread(rows, theta, penalty, groups)
+            bread = bread_at(rows, theta, penalty, groups)
         before = largest
-    return Maximum(theta, _bread(rows, theta, penalty, groups) if start is None else bread)
+    return Maximum(theta, bread_at(rows, theta, penalty, groups) if start is None else bread)
 
 
 def information(rows: Rows, weight: FloatArray) -> FloatArray:
@@ -179,13 +179,14 @@ def _prompt_scores(rows: Rows, residuals: FloatArray, prompts: IntArray) -> Floa
     return scores
 
 
-def _gradient(rows: Rows, theta: FloatArray, penalty: FloatArray) -> FloatArray:
+def gradient_at(rows: Rows, theta: FloatArray, penalty: FloatArray) -> FloatArray:
+    """Gradient of the penalised log-likelihood, shape (models + features,)."""
     score = rows.count * rows.weight * (rows.outcome - _chance(rows, theta))
     gradient: FloatArray = np.concatenate((_by_model(rows, score), rows.features.T @ score)) - penalty * theta
     return gradient
 
 
-def _bread(rows: Rows, theta: FloatArray, penalty: FloatArray, groups: IntArray) -> FloatArray:
+def bread_at(rows: Rows, theta: FloatArray, penalty: FloatArray, groups: IntArray) -> FloatArray:
     """Inverse of information plus penalty, to which something is added along each group's common shift."""
     chance = _chance(rows, theta)
     hessian = information(rows, rows.count * rows.weight * chance * (1 - chance)) + np.diag(penalty)
@@ -195,7 +196,8 @@ def _bread(rows: Rows, theta: FloatArray, penalty: FloatArray, groups: IntArray)
     return np.linalg.inv(hessian).astype(np.float64, copy=False)
 
 
-def _objective(rows: Rows, theta: FloatArray, penalty: FloatArray) -> float:
+def objective_at(rows: Rows, theta: FloatArray, penalty: FloatArray) -> float:
+    """The penalised log-likelihood."""
     logits = _logits(rows, theta)
     loss = rows.count * rows.weight * (np.logaddexp(0, logits) - rows.outcome * logits)
     return -float(loss.sum()) - 0.5 * float(penalty @ theta**2)

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from evalkit.errors import UsageError
 from evalkit.stats.bounds import BootstrapBounds, Bounds, StudentBounds
 from evalkit.stats.checks import FloatArray, IntArray, Labels, codes, fraction, item_means, same_length
+from evalkit.stats.clusters import clustered_error
 from evalkit.stats.distributions import binomial_mass, binomial_tail
 from evalkit.stats.intervals import Estimate, standard_error
 from evalkit.stats.resampling import bootstrap_means
@@ -171,11 +172,10 @@ def _bonett_price(losses: int, gains: int, n: int) -> StudentBounds:
 
 
 def _paired_t(pair: _Pair, level: float) -> PairedComparison:
-    stderr = standard_error(pair.differences, pair.groups)
-    units = _units(pair)
+    stderr, freedom = _error(pair)
     if stderr is None:
         return _comparison(pair, level, None, (None, None, None), "paired t: fewer than two independent items")
-    bounds = StudentBounds(float(pair.differences.mean()), stderr, units - 1, units)
+    bounds = StudentBounds(float(pair.differences.mean()), stderr, freedom, _units(pair))
     what = "paired t" if pair.groups is None else "paired t, cluster-robust"
     if stderr == 0:
         what = "sign-flip test (the differences do not vary)"
@@ -201,7 +201,7 @@ def paired_bootstrap(
     pair = _pair(baseline, candidate, clusters)
     if not len(pair.baseline):
         return _NO_ITEMS
-    if not standard_error(pair.differences, pair.groups):
+    if not _error(pair)[0]:
         return _paired_t(pair, level)
     means = bootstrap_means(pair.differences, pair.groups, resamples=resamples, seed=seed)
     bounds = BootstrapBounds(means)
@@ -226,7 +226,7 @@ def _comparison(
     low, high = (bounds.lower(tail), bounds.upper(tail)) if bounds else (None, None)
     value = float(differences.mean())
     return PairedComparison(
-        difference=Estimate(value, standard_error(differences, pair.groups), low, high, len(differences)),
+        difference=Estimate(value, _error(pair)[0], low, high, len(differences)),
         baseline=float(pair.baseline.mean()),
         candidate=float(pair.candidate.mean()),
         p_drop=p_values[0],
@@ -239,6 +239,13 @@ def _comparison(
         method=method,
         bounds=bounds,
     )
+
+
+def _error(pair: _Pair) -> tuple[float | None, float]:
+    """Standard error of the mean difference and its degrees of freedom."""
+    if pair.groups is None:
+        return standard_error(pair.differences), len(pair.differences) - 1
+    return clustered_error(pair.differences, pair.groups)
 
 
 def _units(pair: _Pair) -> int:

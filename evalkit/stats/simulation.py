@@ -6,7 +6,7 @@ multiplies every chance by the same factor. The tests are made by the very funct
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,11 @@ from evalkit.stats.logistic import sigmoid
 from evalkit.stats.paired import PairedComparison, compare_paired, noninferiority_p
 
 Red = Callable[[PairedComparison], bool]
+
+SAME_SIZE = (10,) * 50
+"""50 clusters of 10 items."""
+UNEQUAL = tuple(max(2, 200 // (rank + 1)) for rank in range(20))
+"""20 clusters of 200, 100, 66 ... 10 items: the largest has 28 % of all items, as subjects of a benchmark may."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,7 @@ def retried(world: World, red: Red, simulations: int, seed: int, runs: int = 3) 
 
 
 def clustered_alarms(
-    shock: float, simulations: int, seed: int, *, shape: tuple[int, int] = (50, 10)
+    shock: float, simulations: int, seed: int, *, sizes: Sequence[int] = SAME_SIZE
 ) -> tuple[float, float]:
     """False alarms at .05 where clusters of items share a random shock per run.
 
@@ -129,14 +134,14 @@ def clustered_alarms(
         shock: standard deviation of a cluster's shock, on the logit scale.
         simulations: how many comparisons.
         seed: of the simulation.
-        shape: clusters and items per cluster.
+        sizes: items in each cluster.
 
     Returns:
         Share of false alarms of McNemar's test, which ignores the clusters, and of the cluster-robust t test.
     """
     rng = np.random.default_rng(seed)
-    world = World(items=shape[0] * shape[1])
-    clusters = np.repeat(np.arange(shape[0]), shape[1])
+    world = World(items=sum(sizes))
+    clusters = np.repeat(np.arange(len(sizes)), sizes)
     reds = np.zeros(2)
     for _ in range(simulations):
         chances = world.chances(rng)
@@ -147,7 +152,7 @@ def clustered_alarms(
 
 
 def adaptive(world: World, plan: AdaptiveRepeats, simulations: int, seed: int) -> tuple[float, float]:
-    """Look at growing numbers of repeats.
+    """Look at growing numbers of repeats, at the default margin of 5 points.
 
     Returns:
         Share of comparisons that fail, and the mean number of repeats used.

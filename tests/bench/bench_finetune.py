@@ -77,9 +77,10 @@ def _measure(name: str, python: str, script: str, arguments: Sequence[Any]) -> F
     found = json.loads(done.stdout.splitlines()[-1])
     steps = [seconds / found["samples_per_step"] for seconds in found["cpu"][1:]]
     waits = [seconds / found["samples_per_step"] for seconds in found["wall"][1:]]
-    extra = {"loss, first and last step": [round(found["losses"][i], 4) for i in (0, -1)]}
+    extra: dict[str, Any] = {"loss, first and last step": [round(found["losses"][i], 4) for i in (0, -1)]}
+    extra["samples per CPU second, per second"] = [round(1 / statistics.mean(times), 2) for times in (steps, waits)]
     if found.get("tokens"):
-        extra["tokens computed per step"] = [round(found["tokens"])]
+        extra["tokens computed per step"] = round(found["tokens"])
     return Figure(name, statistics.mean(steps), statistics.mean(waits), found["peak_mb"], extra)
 
 
