@@ -1,5 +1,6 @@
 """Rows in, metrics with intervals out: repeats averaged within a sample first, clusters respected, unscored counted."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -12,18 +13,39 @@ def mean_metric(rows: Sequence[Row], name: str, *, clustered: bool = True) -> Me
 
     With `clustered`, samples of one cluster count as dependent (where there is more than one cluster).
     """
-    values: dict[str, list[float]] = {}
+    kept = [row for row in rows if row.unscored is None and name in row.scores]
+    estimate = estimate_rows(kept, [row.scores[name] for row in kept], clustered=clustered)
+    return to_metric(estimate, unscored=_unscored(rows))
+
+
+def estimate_rows(rows: Sequence[Row], values: Sequence[float], *, clustered: bool = True) -> Estimate:
+    """The mean of one value for each row: repeats averaged within a sample, clusters as in `mean_metric`."""
+    repeats: dict[str, list[float]] = {}
     clusters: dict[str, str | None] = {}
-    for row in rows:
-        if row.unscored is None and name in row.scores:
-            values.setdefault(row.id, []).append(row.scores[name])
-            clusters[row.id] = row.cluster
-    means = [sum(repeats) / len(repeats) for repeats in values.values()]
+    for row, value in zip(rows, values, strict=True):
+        repeats.setdefault(row.id, []).append(value)
+        clusters[row.id] = row.cluster
+    means = [sum(found) / len(found) for found in repeats.values()]
     labels = [cluster or sample for sample, cluster in clusters.items()] if clustered else None
     if labels is not None and len(set(labels)) in (1, len(labels)):
         labels = None
-    estimate = estimate_mean(means, clusters=labels)
-    return to_metric(_within(estimate, means), unscored=_unscored(rows))
+    return _within(estimate_mean(means, clusters=labels), means)
+
+
+def with_pseudo_values(rows: Sequence[Row], values: Mapping[str, Sequence[float]]) -> tuple[Row, ...]:
+    """Rows with their shares in statistics of the whole among their scores.
+
+    Args:
+        rows: all rows of a Run.
+        values: metric → a value for each row, NaN for those that do not count.
+    """
+    if not values:
+        return tuple(rows)
+    own = ({name: column[place] for name, column in values.items()} for place in range(len(rows)))
+    return tuple(
+        replace(row, scores={**row.scores, **{name: share for name, share in shares.items() if not math.isnan(share)}})
+        for row, shares in zip(rows, own, strict=True)
+    )
 
 
 def _within(estimate: Estimate, values: Sequence[float]) -> Estimate:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from bench_cases import assert_equal, score, write
 
 from evalkit.benchmarks import TaskOptions, load_task
@@ -230,6 +231,28 @@ def test_truthfulqa_ranks_the_best_answer_first_and_scores_the_mass_of_truth(tmp
     short = write(tmp_path / "short.jsonl", [{"id": "0", "loglikelihoods": [-1.0]}])
     with pytest.raises(DataError, match="1 log-likelihoods for 3 answers"):
         score("truthfulqa", path, short, tmp_path / "reports")
+
+
+def test_truthfulqa_is_asked_after_the_official_primer_without_any_file(tmp_path: Path) -> None:
+    row = {"question": "Why?", "mc1_targets": {"a": 0, "b": 1}, "mc2_targets": {"a": 0, "b": 1}}
+    data = write(tmp_path / "mc_task.json", [row])
+    task = load_task("truthfulqa", TaskOptions(data=data))
+    bare = load_task("truthfulqa", TaskOptions(data=data, settings={"primer": "none"}))
+    assert (task.protocol, bare.protocol) == ("truthfulqa/mc", "truthfulqa/mc-no-primer")
+    prompt = str(task.render(task.samples[0], "plain").prompt)
+    assert prompt.startswith("Q: What is human life expectancy in the United States?\nA: Human life")
+    assert prompt.endswith("held in Barcelona, Spain.\n\nQ: Why?\nA:")
+    assert bare.render(bare.samples[0], "plain").prompt == "Q: Why?\nA:"
+
+
+def test_the_primer_of_truthfulqa_is_lm_eval_s_to_the_letter(tmp_path: Path) -> None:
+    lm_eval = pytest.importorskip("lm_eval")
+    jinja = pytest.importorskip("jinja2")
+    file = Path(lm_eval.__file__).parent / "tasks" / "truthfulqa" / "truthfulqa_mc1.yaml"
+    template = yaml.safe_load(file.read_text(encoding="utf-8"))["doc_to_text"]
+    row = {"question": "Why?", "mc1_targets": {"a": 0, "b": 1}, "mc2_targets": {"a": 0, "b": 1}}
+    task = load_task("truthfulqa", TaskOptions(data=write(tmp_path / "mc_task.json", [row])))
+    assert task.render(task.samples[0], "plain").prompt == jinja.Template(template).render(question="Why?")
 
 
 def test_truthfulqa_is_read_from_the_authors_json_too(tmp_path: Path) -> None:

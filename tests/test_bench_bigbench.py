@@ -215,3 +215,50 @@ def test_bbh_completions_of_several_kinds_need_a_choice(shared: Path, tmp_path: 
     files = (shared / "bbh" / "snarks.json", shared / "bbh" / "predictions" / "snarks.jsonl")
     with pytest.raises(UsageError, match="choose one with --set kind=: cot, direct"):
         score("bbh", *files, tmp_path)
+
+
+def bleurt_task(tmp_path: Path) -> tuple[Path, Path]:
+    examples = [{"input": "a", "target": ["the cat sat on the mat", "a cat"]}, {"input": "b", "target": "x y z w v"}]
+    content = {"name": "t", "description": "d", "keywords": [], "metrics": ["bleurt", "bleu"], "examples": examples}
+    content["preferred_score"] = "bleurt"
+    return write(tmp_path / "task.json", content), write(tmp_path / "p.json", {"generated": ["the cat sat", "x y"]})
+
+
+def test_without_a_bleurt_model_the_other_metrics_stand_and_the_run_says_what_lacks(tmp_path: Path) -> None:
+    run = score("bigbench", *bleurt_task(tmp_path), tmp_path / "reports")
+    overall = run.manifest.metrics.overall
+    assert overall["bleu"].value is not None
+    assert overall["bleurt"].value is None
+    assert "--set bleurt=PATH" in run.manifest.settings["not_measured"]
+
+
+def test_a_local_bleurt_model_scores_texts_by_their_best_reference(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    folder = tmp_path / "bleurt"
+    folder.mkdir()
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "x", "y"]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    config = transformers.BertConfig(
+        vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        num_labels=1,
+    )  # fmt: skip
+    model = transformers.BertForSequenceClassification(config).eval()
+    model.save_pretrained(folder)
+    tokenizer = transformers.BertTokenizer(str(folder / "vocab.txt"))
+    tokenizer.save_pretrained(folder)
+    run = score("bigbench", *bleurt_task(tmp_path), tmp_path / "reports", settings={"bleurt": str(folder)})
+    with torch.inference_mode():
+        first = [
+            float(model(**tokenizer(reference, "the cat sat", return_tensors="pt")).logits[0, 0])
+            for reference in ("the cat sat on the mat", "a cat")
+        ]
+    assert run.rows[0].scores["bleurt"] == pytest.approx(max(first), abs=1e-5)
+    assert run.manifest.primary == "bleurt"
+    assert "not_measured" not in run.manifest.settings
+
+
+def test_what_is_no_bleurt_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"config\.json"):
+        score("bigbench", *bleurt_task(tmp_path), tmp_path / "reports", settings={"bleurt": str(tmp_path)})

@@ -56,7 +56,7 @@ def test_stages_are_run_one_after_the_other_and_the_last_one_is_shown(tmp_path: 
     assert bench(tmp_path, *words) == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out)["metrics"]["overall"]["score"] | {"low": 0, "high": 0} == {
-        "value": 7.0, "stderr": 0.0, "low": 0, "high": 0, "n": 2, "unscored": 0,
+        "value": 7.0, "stderr": 0.0, "low": 0, "high": 0, "n": 2, "unscored": 0, "method": "",
     }  # fmt: skip
     assert printed.err.count("run: ") == 3
 
@@ -119,7 +119,7 @@ def test_every_family_can_be_loaded_and_says_what_it_lacks(tmp_path: Path, capsy
 def test_data_of_the_hub_is_fetched_into_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 
-    def snapshot(name: str, *, repo_type: str) -> str:
+    def snapshot(name: str, *, repo_type: str, **_more: Any) -> str:
         asked.append((name, repo_type))
         return str(tmp_path)
 

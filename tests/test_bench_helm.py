@@ -12,8 +12,9 @@ from bench_cases import assert_equal, score, write
 
 from evalkit.benchmarks import TaskOptions, load_task
 from evalkit.benchmarks.bench import score_file
-from evalkit.benchmarks.helm import PanelOptions, bias, calibration, matches, read_bias_words, win_rates_of, with_panel
+from evalkit.benchmarks.helm import PanelOptions, bias, calibration, matches, read_bias_words, with_panel
 from evalkit.benchmarks.perturbations import get_perturbation, read_misspellings
+from evalkit.compare.scenarios import scenario_win_rates
 from evalkit.errors import DataError, UsageError
 from evalkit.metrics import bbq
 from evalkit.metrics.tokens import treebank_tokens
@@ -121,7 +122,7 @@ def test_mean_win_rates_over_runs_follow_helm_s_rule(shared: Path) -> None:
         for model, row in enumerate(table["table"])
         for column in columns
     ]
-    found = win_rates_of(runs)
+    found = scenario_win_rates(runs).models
     only = [[row[column] for column in columns] for row in table["table"]]
     for model, row in enumerate(only):
         shares = []
@@ -132,7 +133,7 @@ def test_mean_win_rates_over_runs_follow_helm_s_rule(shared: Path) -> None:
         mean = sum(shares) / len(shares) if shares else None
         assert found[f"model-{model}"].mean == (None if mean is None else pytest.approx(mean, abs=1e-12))
     with pytest.raises(UsageError, match="two runs of task-0"):
-        win_rates_of([*runs, runs[0]])
+        scenario_win_rates([*runs, runs[0]])
 
 
 def _finished(model: str, task: str, value: float | None) -> Run:

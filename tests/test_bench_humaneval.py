@@ -1,7 +1,9 @@
 """HumanEval through the sandbox: official verdicts on real completions, pass@k, code out of chat replies."""
 
+import ast
 import gzip
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from bench_cases import assert_equal, score, write
 
 from evalkit.benchmarks import TaskOptions, load_task
 from evalkit.benchmarks.bench import open_bench
-from evalkit.benchmarks.code import extract_completion
+from evalkit.benchmarks.code import extract_completion, parsing_lines
 from evalkit.errors import DataError, UsageError
 from evalkit.models.fake import FakeModel
 from evalkit.record import Run
@@ -197,3 +199,55 @@ def test_a_duplicated_problem_and_a_bad_k_are_refused(tmp_path: Path) -> None:
         load_task("humaneval", TaskOptions(data=write(tmp_path / "p.jsonl", [PROBLEM, PROBLEM])))
     with pytest.raises(UsageError, match="--set k=0"):
         load_task("humaneval", TaskOptions(data=write(tmp_path / "p.jsonl", [PROBLEM]), settings={"k": "0"}))
+
+
+PROSE = ["It's the usual way.", "x = (1,", "else:", "    odd", "print 'a'", "f'{a b}'", "try:", "'''open"]
+
+
+@pytest.mark.parametrize("prose", PROSE)
+@pytest.mark.parametrize("place", [0, 3, 5, 9])
+def test_code_ends_where_trying_every_line_says(prose: str, place: int) -> None:
+    lines = [
+        "import os",
+        "",
+        "def f(x):",
+        "    if x:",
+        "        return 1",
+        "    return (2 +",
+        "        3)",
+        "",
+        "f(1)",
+    ]
+    lines.insert(place, prose)
+    expected = next((end for end in range(len(lines), 0, -1) if _parses("\n".join(lines[:end]))), 0)
+    assert parsing_lines("\n".join(lines)) == expected
+
+
+def _parses(code: str) -> bool:
+    try:
+        ast.parse(code)
+    except SyntaxError:
+        return False
+    return True
+
+
+HOSTILE = {
+    "signs": "-" * 150_000 + "1",
+    "brackets": "[" * 90_000 + "]" * 90_000,
+    "branches": "if x:\n pass\n" + "elif x:\n pass\n" * 12_000,
+    "attributes": "a" + ".b" * 90_000,
+    "lambdas": "lambda:" * 25_000 + "1",
+    "zero": "a\0b",
+    "surrogate": "x = '\ud800",
+    "far too long": "x = 1\n" * 100_000,
+    "blank lines": "\n" * 150_000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_reply_that_could_exhaust_the_parser_is_kept_as_it_is(name: str) -> None:
+    reply = f"Here it is:\ndef f(x):\n    return 1\n\n{HOSTILE[name]}"
+    started = time.monotonic()
+    completion = extract_completion(reply, 'def f(x):\n    """One."""\n', "f")
+    assert "def f(x):\n    return 1" in completion
+    assert time.monotonic() - started < 10

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,13 +150,21 @@ def test_a_reply_without_a_choice_is_unscored_and_not_the_lowest_score(shared: P
     assert run.manifest.unscored == {"unparsable": 7}
 
 
-def test_the_answer_is_asked_for_with_its_choices_and_can_be_asked_officially(shared: Path, tmp_path: Path) -> None:
+def test_the_answer_is_asked_for_in_the_official_words_and_can_be_in_others(shared: Path, tmp_path: Path) -> None:
     judge = Scripted(lambda _: "Yes")
     stages(meta(shared), judge, None, tmp_path / "a")
-    assert 'Then write "Yes" or "No" or "Unsure" on a line of its own' in judge.asked[0]
-    prompts = write(tmp_path / "prompts.json", {"cot_classify": "Official words: {choices}"})
-    stages(meta(shared, answer_prompts=str(prompts)), judge, None, tmp_path / "b")
-    assert judge.asked[-1].endswith('Official words: "Yes" or "No" or "Unsure"')
+    official = (
+        "\n\nFirst, write out in a step by step manner your reasoning to be sure that your conclusion is correct. "
+        "Avoid simply stating the correct answer at the outset. Then print only a single choice from "
+        '"Yes" or "No" or "Unsure" '
+        "(without quotes or punctuation) on its own line corresponding to the correct answer. At the end, repeat just "
+        "the answer by itself on a new line.\n\nReasoning:"
+    )
+    assert judge.asked[0].endswith(official)
+    prompts = write(tmp_path / "prompts.json", {"cot_classify": "Other words: {choices}"})
+    (run,) = stages(meta(shared, answer_prompts=str(prompts)), judge, None, tmp_path / "b")
+    assert judge.asked[-1].endswith('Other words: "Yes" or "No" or "Unsure"')
+    assert run.manifest.settings["asked_with"] == 'Other words: "Yes" or "No" or "Unsure"'
 
 
 def test_completions_are_made_first_and_then_graded_by_the_judge(shared: Path, tmp_path: Path) -> None:
@@ -233,6 +242,35 @@ def test_multiple_choice_shuffles_by_the_sample_and_takes_the_letter(tmp_path: P
     assert f"\n{sample.target[0]}) sea" in sample.fields["input"]
     assert task.score(sample, Response("x", f"{sample.target[0]}) sea")).scores == {"accuracy": 1.0}
     assert task.render(sample, "chat").params.max_tokens == 1
+
+
+def test_a_multiple_choice_eval_of_the_registry_reads_mmlu_from_its_folder(shared: Path, tmp_path: Path) -> None:
+    (tmp_path / "evals").mkdir()
+    spec = {"class": "evals.elsuite.multiple_choice:MultipleChoice", "args": {
+        "dataset": "hf://hendrycks_test?name=anatomy&split=test", "instructions": "Choose well."}}  # fmt: skip
+    write(
+        tmp_path / "evals" / "mmlu.yaml", {"mmlu-anatomy": {"id": "mmlu-anatomy.test.v1"}, "mmlu-anatomy.test.v1": spec}
+    )
+    options = TaskOptions(data=tmp_path, subjects=("mmlu-anatomy",))
+    with pytest.raises(UsageError, match="--set dataset_files=PATH"):
+        load_task("openai_evals", options)
+    task = load_task("openai_evals", replace(options, settings={"dataset_files": str(shared / "mmlu")}))
+    lines = (shared / "mmlu" / "test" / "anatomy_test.csv").read_text(encoding="utf-8").splitlines()
+    assert len(task.samples) == len(lines)
+    text = task.samples[0].fields["input"]
+    assert text.startswith("Choose well.\nPlease answer with the letter of the correct answer.\n\n")
+    assert "\nA) " in text
+
+
+def test_a_folder_of_samples_stands_for_its_files(shared: Path, tmp_path: Path) -> None:
+    (tmp_path / "evals").mkdir()
+    (tmp_path / "data" / "two").mkdir(parents=True)
+    for name in ("a", "b"):
+        write(tmp_path / "data" / "two" / f"{name}.jsonl", [{"input": f"{name}?", "ideal": name}])
+    spec = {"class": "evals.elsuite.basic.match:Match", "args": {"samples_jsonl": "two"}}
+    write(tmp_path / "evals" / "two.yaml", {"two.dev.v0": spec})
+    task = load_task("openai_evals", TaskOptions(data=tmp_path, subjects=("two.dev.v0",)))
+    assert sorted(sample.fields["input"] for sample in task.samples) == ["a?", "b?"]
 
 
 def test_json_validator_needs_no_ideal(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """A task's name or file in, a `Task` ready to run out; each benchmark family is one module beside this one.
 
 A family's module has `from_task_file(task_file, options) -> Task` and, as far as its authors define them,
-`read_predictions(path, task) -> Predictions` (their file of predictions), `write_predictions(runs, path)` (the same
+`read_predictions(path, task) -> Predictions` (their file of predictions), `read_outputs(path,
+task) -> Predictions` (published outputs that are still to be judged), `write_predictions(runs, path)` (the same
 way out, from the Runs of all stages) and `next_stage(run, task_file, options, judge) -> Stage | None` (a second turn, a
 judgement).
 """
@@ -75,6 +76,8 @@ class Family:
     read_predictions: "Callable[[Path, Task], Predictions] | None" = None
     write_predictions: "Callable[[Sequence[Run], Path], None] | None" = None
     next_stage: "Callable[[Run, TaskFile, TaskOptions, Model | None], Stage | None] | None" = None
+    read_outputs: "Callable[[Path, Task], Predictions] | None" = None
+    """Outputs that a model has published, for a stage of the model's; a judge is to grade them."""
 
 
 def load_task(name: str, options: TaskOptions | None = None) -> Task:
@@ -115,4 +118,5 @@ def find_family(task_file: TaskFile) -> Family:
         getattr(module, "read_predictions", None),
         getattr(module, "write_predictions", None),
         getattr(module, "next_stage", None),
+        getattr(module, "read_outputs", None),
     )

@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.aggregate import to_metric
+from evalkit.aggregate import mean_metric, to_metric
 from evalkit.benchmarks import Stage, corpus, prompting
 from evalkit.benchmarks.choices import GENERATE, PREDICTIONS, Choices, choose
 from evalkit.benchmarks.files import Record, read_csv, read_records, write_json
 from evalkit.benchmarks.predictions import Answer, Predictions, by_id
 from evalkit.errors import DataError, UsageError
 from evalkit.record import Metric, Metrics, Row, Run
+from evalkit.stats.intervals import estimate_mean
 from evalkit.stats.length_control import GamedRows, JudgedItems, length_controlled_win_rate
 from evalkit.stats.win_rate import win_rate
 from evalkit.task import Aggregate, Outcome, Params, Request, Response, Sample, Task, TaskFile
@@ -78,8 +79,7 @@ def _choose(task_file: TaskFile, options: "TaskOptions") -> Choices:
 
 
 def _mean_length(rows: Sequence[Row]) -> Metric:
-    lengths = [row.scores["length"] for row in corpus.scored(rows)]
-    return corpus.plain(sum(lengths) / len(lengths) if lengths else None, len(lengths), lost=corpus.unscored(rows))
+    return mean_metric(rows, "length")
 
 
 def read_samples(path: Path) -> tuple[Sample, ...]:
@@ -191,10 +191,9 @@ def _by_length(rows: Sequence[Row], lost: int, control: LengthControl) -> dict[s
     fit = length_controlled_win_rate(
         judged, difficulty=control.difficulty, gamed=control.gamed, strength=control.strength
     )
-    mean = sum(own for _, own in known) / len(known)
     return {
         "length_controlled_winrate": to_metric(fit.win_rate, unscored=lost),
-        "avg_length": corpus.plain(mean, len(known), lost=lost),
+        "avg_length": to_metric(estimate_mean([own for _, own in known]), unscored=lost),
     }
 
 
@@ -244,8 +243,18 @@ def read_predictions(path: Path, task: Task) -> Predictions:
     """
     by_text = {str(sample.fields["instruction"]): sample.id for sample in task.samples}
     by_digest = {hashlib.sha1(text.encode()).hexdigest(): name for text, name in by_text.items()}  # noqa: S324
-    pairs = [(_item(record, by_text, by_digest), Answer(_judgement(record))) for record in read_records(path)]
+    records = read_records(path)
+    if "output" in records[0].values and "preference" not in records[0].values:
+        raise DataError(path, "holds outputs, not annotations: name who is to judge them with --judge")
+    pairs = [(_item(record, by_text, by_digest), Answer(_judgement(record))) for record in records]
     return by_id(pairs, path)
+
+
+def read_outputs(path: Path, task: Task) -> Predictions:
+    """A model's published model_outputs.json, which a judge is to compare with the baseline's."""
+    ids = {str(sample.fields["instruction"]): sample.id for sample in task.samples}
+    asked = ((record.text("instruction"), record.text("output")) for record in read_records(path))
+    return by_id(((ids.get(instruction, instruction[:60]), Answer(output)) for instruction, output in asked), path)
 
 
 def _item(record: Record, by_text: Mapping[str, str], by_digest: Mapping[str, str]) -> str:

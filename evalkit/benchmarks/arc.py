@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from evalkit.benchmarks import multiple_choice as mc
 from evalkit.benchmarks.choices import PREDICTIONS, Choices, choose
-from evalkit.benchmarks.files import Record, read_csv_rows, read_records
+from evalkit.benchmarks.files import Record, kind_of, read_csv_rows, read_records
 from evalkit.benchmarks.multiple_choice import read_predictions
 from evalkit.errors import DataError, UsageError
 from evalkit.task import Sample, Task, TaskFile, check_unique_ids
@@ -60,7 +60,7 @@ def _shots(chosen: Choices) -> list[Sample]:
 
 def read_samples(path: Path) -> list[Sample]:
     """The questions of a file; in CSV, where they have no ids, they are named by their row from 0."""
-    if path.suffix == ".csv":
+    if kind_of(path) == ".csv":
         samples = [_from_row(path, place, line, cells) for place, (line, cells) in enumerate(read_csv_rows(path))]
     else:
         samples = [_from_record(record) for record in read_records(path)]

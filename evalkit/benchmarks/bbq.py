@@ -83,6 +83,9 @@ def read_predictions(path: Path, task: Task) -> Predictions:
     }
     pairs = []
     for record in read_lines(path):
+        if column not in record.values:
+            keys = ", ".join(key for key in record.values if key != "example_id")
+            raise record.error(f"has no {column!r}; name the key of the answers with --set column=: {keys}")
         known, said = answers.get(_id(record), {}), str(record.get(column))
         pairs.append((_id(record), Answer(known.get(said, known.get(_bare(said), _NO_ANSWER)))))
     return by_id(pairs, path)

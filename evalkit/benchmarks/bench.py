@@ -67,6 +67,34 @@ def score_file(
     return run_predictions(bench.task, found, predictions, run_options, answered_only=answered_only)
 
 
+def judge_file(
+    bench: Bench, outputs: Path, judge: Model, run_options: RunOptions, *, answered_only: bool = False
+) -> Iterator[Run]:
+    """Have a judge grade outputs that a model has published; yields each stage's Run, the judgement last.
+
+    Raises UsageError where the benchmark has no such file, or the outputs do not fit its data.
+    """
+    read = bench.family.read_outputs
+    if read is None:
+        raise UsageError(f"{bench.family.name} needs no judge for a file of predictions: leave --judge out")
+    if not outputs.exists():
+        raise UsageError(f"{outputs}: no such file of outputs")
+    found = read(outputs, bench.task)
+    done = run_predictions(bench.task, found, outputs, run_options, answered_only=answered_only)
+    yield done
+    while bench.family.next_stage is not None:
+        stage = bench.family.next_stage(done, bench.task_file, bench.options, judge)
+        if stage is None:
+            return
+        own = replace(run_options, limit=None, repeats=1, name=_stage_name(run_options, stage.task))
+        if stage.by == "model":
+            found = read(outputs, stage.task)
+            done = run_predictions(stage.task, found, outputs, own, answered_only=answered_only)
+        else:
+            done = run(stage.task, judge, own)
+        yield done
+
+
 def run_stages(bench: Bench, model: Model, judge: Model | None, run_options: RunOptions) -> Iterator[Run]:
     """Run a benchmark and whatever follows from it; yields each stage's Run when it is complete.
 

@@ -3,6 +3,7 @@
 Protocols: `rank` scores what needs the log-likelihoods of choices, `generate` what needs a written answer (the default
 is what the preferred score needs); `predictions` takes both from <task>.json files of {"loglikelihoods": [[…]],
 "generated": […]} in the order of the examples. `--subject` chooses tasks, the setting `lite` the 24 of BIG-bench Lite.
+The setting `bleurt` is a local checkpoint for tasks with that metric.
 A task's score is 100 x (preferred - low) / (high - low); over several tasks it is averaged, over subtasks first.
 """
 
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from evalkit.aggregate import mean_metric
 from evalkit.benchmarks import corpus
+from evalkit.benchmarks.bigbench_corpus import NORMALIZED, pseudo_values, statistics
 from evalkit.benchmarks.bigbench_files import Example, JsonTask, find_tasks
+from evalkit.benchmarks.bleurt import Bleurt
 from evalkit.benchmarks.choices import GENERATE, PREDICTIONS, RANK, Choices, choose
 from evalkit.benchmarks.files import read_object
 from evalkit.benchmarks.labels import TASK_FIELD
@@ -28,7 +31,6 @@ from evalkit.task import Aggregate, Outcome, Params, Request, Response, Sample, 
 if TYPE_CHECKING:
     from evalkit.benchmarks import TaskOptions
 
-NORMALIZED = "normalized_aggregate_score"
 _MAX_LENGTH = 128
 """Characters of a written answer that are looked at, as in the reference port."""
 _MAX_TOKENS = 128
@@ -39,11 +41,7 @@ _ONE_BY_ONE: Mapping[str, _PerExample] = {
     "weighted_probabilities": bigbench.weighted_probabilities,
     "weighted_log_probabilities": bigbench.weighted_log_probabilities,
 }
-_TOGETHER: Mapping[str, _PerExample] = {
-    "calibration_multiple_choice_brier_score": bigbench.brier_score,
-    "expected_calibration_error": bigbench.expected_calibration_error,
-    "macro_f1": bigbench.macro_f1,
-}
+_TOGETHER = {"calibration_multiple_choice_brier_score", "expected_calibration_error", "macro_f1"}
 """Metrics of all choices at once: no mean over examples."""
 _WRITTEN: Mapping[str, Callable[[list[str], list[list[str]]], float]] = {
     "exact_str_match": bigbench.exact_str_match,
@@ -58,13 +56,14 @@ _RANKED = {*_ONE_BY_ONE, *_TOGETHER, "log_likelihood"}
 def from_task_file(task_file: TaskFile, options: "TaskOptions") -> Task:
     """The Task of a task file with `benchmark: bigbench`, with what the command line changes."""
     protocols = ("", RANK, GENERATE, PREDICTIONS)
-    chosen = choose(task_file, options, protocols=protocols, settings=("lite",), num_fewshot=0, parts=True)
+    chosen = choose(task_file, options, protocols=protocols, settings=("lite", "bleurt"), num_fewshot=0, parts=True)
     wanted = LITE_TASKS if chosen.flag("lite") else chosen.subjects
     tasks = {task.name: task for task in find_tasks(chosen.data, wanted)}
     protocol = chosen.protocol or _kind_of_preferred(tasks)
     kept = {name: task for name, task in tasks.items() if protocol == PREDICTIONS or _measured(task, protocol)}
     if not kept:
         raise UsageError(f"{chosen.data}: no task has a metric that the protocol {protocol} measures")
+    bleurt = chosen.path("bleurt")
     shots = "" if protocol == PREDICTIONS else f"-{chosen.num_fewshot}shot"
     primary = _primary(kept, protocol)
     return Task(
@@ -72,13 +71,24 @@ def from_task_file(task_file: TaskFile, options: "TaskOptions") -> Task:
         protocol=f"bigbench/{protocol}{shots}",
         samples=tuple(sample for task in kept.values() for sample in _samples(task)),
         render=_renderer(kept, chosen, protocol),
-        score=_scorer(kept),
+        score=_scorer(kept, None if bleurt is None else Bleurt(bleurt)),
         aggregate=_aggregator(kept),
+        pseudo_values=pseudo_values(kept),
         primary=primary,
         scale=100.0 if primary == NORMALIZED else bigbench.METRIC_RANGES[primary][1] or 1.0,
         needs="loglikelihood" if protocol == RANK else "generate",
-        settings=chosen.record,
+        settings={**chosen.record, **_unmeasured(kept, bleurt)},
     )
+
+
+def _unmeasured(tasks: Mapping[str, JsonTask], bleurt: Path | None) -> dict[str, str]:
+    """What the Run says of a metric that stays undefined."""
+    lacking = [name for name, task in tasks.items() if "bleurt" in (*task.metrics, task.preferred)]
+    if bleurt is not None or not lacking:
+        return {}
+    return {
+        "not_measured": f"bleurt of {', '.join(lacking)}: it needs a model; give a local one with --set bleurt=PATH"
+    }
 
 
 def _kind_of_preferred(tasks: Mapping[str, JsonTask]) -> str:
@@ -131,7 +141,7 @@ def _renderer(tasks: Mapping[str, JsonTask], chosen: Choices, protocol: str) -> 
     return render
 
 
-def _scorer(tasks: Mapping[str, JsonTask]) -> Callable[[Sample, Response], Outcome]:
+def _scorer(tasks: Mapping[str, JsonTask], bleurt: Bleurt | None) -> Callable[[Sample, Response], Outcome]:
     def score(sample: Sample, response: Response) -> Outcome:
         task = tasks[str(sample.fields[TASK_FIELD])]
         example = task.examples[sample.fields["place"]]
@@ -146,6 +156,8 @@ def _scorer(tasks: Mapping[str, JsonTask]) -> Callable[[Sample, Response], Outco
                 response.text, task.settings.get("output_regex"), task.settings.get("stop_string"), _MAX_LENGTH
             )
             scores |= _text_scores(task, example, answer)
+            if bleurt is not None and "bleurt" in task.metrics:
+                scores["bleurt"] = bleurt.score(answer, example.texts)
             extra["prediction"] = answer
         return Outcome(scores, extra=extra)
 
@@ -188,28 +200,20 @@ def _aggregator(tasks: Mapping[str, JsonTask]) -> Aggregate:
 
 
 def _measure(task: JsonTask, rows: Sequence[Row]) -> dict[str, Metric]:
-    """The task's own metrics, and its preferred score on the common scale; BLEURT stays undefined."""
-    lost, ranked = corpus.unscored(rows), [row for row in corpus.scored(rows) if "loglikelihoods" in row.extra]
-    written = [row for row in corpus.scored(rows) if "prediction" in row.extra]
+    """The task's own metrics, and its preferred score on the common scale; BLEURT is undefined without a model."""
+    lost = corpus.unscored(rows)
+    of_all = {
+        name: one.to_metric(kept, lost=lost) for kept, found in statistics(task, rows) for name, one in found.items()
+    }
     metrics: dict[str, Metric] = {}
     for name in task.metrics:
-        if name in _TOGETHER and ranked:
-            scores = [_example(task, row).scores for row in ranked]
-            value = _TOGETHER[name]([row.extra["loglikelihoods"] for row in ranked], scores)
-            metrics[name] = corpus.plain(value, len(ranked), lost=lost)
-        elif name == "bleu" and written:
-            targets = [_example(task, row).texts for row in written]
-            value = bigbench.bleu([row.extra["prediction"] for row in written], targets)
-            metrics[name] = corpus.plain(value, len(written), lost=lost)
-        elif name == "rouge":
-            metrics |= {one: mean_metric(rows, one) for one in _ROUGE if written}
-        elif any(name in row.scores for row in rows):
-            metrics[name] = mean_metric(rows, name)
+        if name in of_all:
+            metrics[name] = of_all[name]
+        names = _ROUGE if name == "rouge" else (name,)
+        metrics |= {one: mean_metric(rows, one) for one in names if any(one in row.scores for row in rows)}
+    if "bleurt" in task.metrics and "bleurt" not in metrics:
+        metrics["bleurt"] = corpus.plain(None, 0, lost=len(rows))
     return {**metrics, NORMALIZED: _normalized(task, metrics, len(rows))}
-
-
-def _example(task: JsonTask, row: Row) -> Example:
-    return task.examples[int(row.fields["place"])]
 
 
 def _normalized(task: JsonTask, metrics: Mapping[str, Metric], n: int) -> Metric:

@@ -5,6 +5,7 @@ BIG-bench's `json_task.py` in lm-evaluation-harness 0.3, which draws everything 
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -187,4 +188,4 @@ def _example(whole: Record, value: Any, place: int) -> Example:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,22 +1,25 @@
 """Rows in, official corpus metrics with honest errors out: percentages, and statistics that are no mean of samples.
 
-Matthews correlation, F1 or Pearson of a corpus are not averages of per-sample scores. Their standard error is the
-jackknife's: leave one sample (or one cluster) out at a time and watch the statistic move (Efron and Stein 1981).
+Matthews correlation, F1 or Pearson of a corpus are not averages of per-sample scores. Their pseudo-values are
+(`metrics.jackknife`): they give the standard error, and rows keep them so that two Runs can be compared by sample.
 """
 
 import math
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import replace
-from typing import TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from evalkit.aggregate import mean_metric, to_metric
+import numpy as np
+import numpy.typing as npt
+
+from evalkit.aggregate import estimate_rows, mean_metric, to_metric
+from evalkit.metrics import jackknife
 from evalkit.record import Metric, Row
 from evalkit.stats.intervals import symmetric
 
-Item = TypeVar("Item", bound=Hashable)
+Floats = npt.NDArray[np.float64]
 
-_MOST_EVALUATIONS = 4_000
-"""Above so many distinct items a jackknife takes longer than its error bar is worth."""
+_FEWEST = 3
+"""Rows below which leaving one out says nothing."""
 
 
 def scored(rows: Sequence[Row]) -> list[Row]:
@@ -56,58 +59,92 @@ def plain(value: float | None, n: int, *, lost: int = 0) -> Metric:
     return Metric(None if value is None or math.isnan(value) else value, None, None, None, n, lost)
 
 
-def statistic(
-    items: Sequence[Item],
-    compute: Callable[[Sequence[Item]], float],
-    *,
-    clusters: Sequence[Hashable] | None = None,
-    lost: int = 0,
-) -> Metric:
-    """A statistic of all items together with its jackknife standard error.
+@dataclass(frozen=True)
+class Statistic:
+    """A number of all rows together, and what each row contributes to it."""
+
+    value: float
+    """The official value; NaN is undefined."""
+    shares: Floats | None
+    """A pseudo-value of each row, whose mean is the value; None where leaving a row out leaves nothing defined."""
+    low: float = -math.inf
+    high: float = math.inf
+    """Where the statistic cannot lie outside."""
+
+    def to_metric(self, rows: Sequence[Row], *, lost: int = 0) -> Metric:
+        """The value with the standard error of its pseudo-values: samples, or clusters of them, are independent."""
+        if self.shares is None or math.isnan(self.value):
+            return plain(self.value, len(rows), lost=lost)
+        estimate = estimate_rows(rows, list(self.shares))
+        low, high = (
+            None if end is None else min(max(end, self.low), self.high) for end in (estimate.low, estimate.high)
+        )
+        return replace(
+            to_metric(replace(estimate, value=self.value, low=low, high=high), unscored=lost), method="jackknife"
+        )
+
+
+def statistic(value: float, without: Floats, low: float = -math.inf, high: float = math.inf) -> Statistic:
+    """A Statistic from its value and its values without each row, shape (rows,)."""
+    if len(without) < _FEWEST or math.isnan(value) or bool(np.isnan(without).any()):
+        return Statistic(value, None, low, high)
+    return Statistic(value, jackknife.pseudo_values(value, without), low, high)
+
+
+def mean_of_units(values: Sequence[float], unit_of: Sequence[int], low: float = 0.0, high: float = 1.0) -> Statistic:
+    """The mean of a score over units of several rows (questions, problems), as a Statistic of the rows."""
+    per_unit = np.asarray(values, dtype=np.float64)
+    value = float(per_unit.mean())
+    return Statistic(value, jackknife.spread(value, per_unit, unit_of), low, high)
+
+
+def halfway(first: Statistic, second: Statistic) -> Statistic:
+    """The mean of two statistics of the same rows."""
+    shares = None if first.shares is None or second.shares is None else (first.shares + second.shares) / 2
+    return Statistic(
+        (first.value + second.value) / 2, shares, (first.low + second.low) / 2, (first.high + second.high) / 2
+    )
+
+
+def mean_score(rows: Sequence[Row], name: str) -> Statistic:
+    """A score that every one of these rows has, as a Statistic."""
+    values = np.array([row.scores[name] for row in rows], dtype=np.float64)
+    return Statistic(float(values.mean()), values, 0.0, 1.0)
+
+
+PseudoValues = dict[str, list[float]]
+"""Metric → a value for each row, NaN for rows that do not count."""
+
+
+def placed(rows: Sequence[Row], found: Iterable[tuple[Sequence[Row], Mapping[str, Statistic]]]) -> PseudoValues:
+    """The pseudo-values of parts of the rows, in the order of all rows."""
+    place = {id(row): number for number, row in enumerate(rows)}
+    values: PseudoValues = {}
+    for part, statistics in found:
+        for name, one in statistics.items():
+            if one.shares is not None:
+                column = values.setdefault(name, [math.nan] * len(rows))
+                for row, share in zip(part, one.shares, strict=True):
+                    column[place[id(row)]] = float(share)
+    return values
+
+
+def combined(parts: Sequence[tuple[Sequence[Row], Statistic, float]]) -> tuple[list[Row], Statistic]:
+    """A weighted sum of statistics of separate data sets: their rows, and what each row contributes to the sum.
 
     Args:
-        items: what one sample contributes, for example (prediction, target); equal items are computed once.
-        compute: the official statistic of a list of items.
-        clusters: the cluster of each item, where items are not independent; whole clusters are then left out.
-        lost: rows that should have counted and could not.
-
-    Returns:
-        The value; no error where it is undefined, where there are fewer than three units or too many to leave out.
+        parts: (rows, their statistic, its weight).
     """
-    if not items:
-        return Metric(None, None, None, None, 0, lost)
-    value = compute(items)
-    if math.isnan(value):
-        return plain(value, len(items), lost=lost)
-    without = _leave_one_out(items, compute, clusters)
-    if without is None or any(math.isnan(one) for one, _ in without):
-        return plain(value, len(items), lost=lost)
-    units = sum(count for _, count in without)
-    middle = sum(one * count for one, count in without) / units
-    variance = (units - 1) / units * sum(count * (one - middle) ** 2 for one, count in without)
-    return to_metric(symmetric(value, math.sqrt(variance), df=units - 1, n=len(items), level=0.95), unscored=lost)
-
-
-def _leave_one_out(
-    items: Sequence[Item], compute: Callable[[Sequence[Item]], float], clusters: Sequence[Hashable] | None
-) -> list[tuple[float, int]] | None:
-    """(statistic without a unit, how many units are like it); None where that is impossible or too much."""
-    units: dict[Hashable, list[int]] = {}
-    if clusters is not None and len(set(clusters)) > 1:
-        for place, cluster in enumerate(clusters):
-            units.setdefault(cluster, []).append(place)
-        left_out = [(places, 1) for places in units.values()]
-    else:
-        for place, item in enumerate(items):
-            units.setdefault(item, []).append(place)
-        left_out = [(places[:1], len(places)) for places in units.values()]
-    if sum(count for _, count in left_out) < 3 or len(left_out) > _MOST_EVALUATIONS:
-        return None
-    return [(compute(_without(items, set(places))), count) for places, count in left_out]
-
-
-def _without(items: Sequence[Item], places: set[int]) -> list[Item]:
-    return [item for place, item in enumerate(items) if place not in places]
+    rows = [row for own, _, _ in parts for row in own]
+    value = math.fsum(weight * one.value for _, one, weight in parts)
+    if not rows or any(one.shares is None for _, one, _ in parts):
+        return rows, Statistic(value, None)
+    moves = [
+        weight * len(rows) / len(own) * (one.shares - one.shares.mean())
+        for own, one, weight in parts
+        if one.shares is not None
+    ]
+    return rows, Statistic(value, value + np.concatenate(moves))
 
 
 def mean_of(metrics: Sequence[Metric], factor: float = 1.0) -> Metric:

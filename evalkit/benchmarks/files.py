@@ -6,6 +6,7 @@ than none.
 
 import csv
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +17,7 @@ from typing import Any
 from evalkit.errors import DataError, RecordError, UsageError
 from evalkit.record import write_atomically
 
+_GZIP, _POINTER = b"\x1f\x8b", b"version https://git-lfs.github.com/spec/"
 _NEEDS_UNPACKING = {".zst", ".lz4", ".zip", ".xz", ".bz2", ".parquet"}
 
 
@@ -77,24 +79,43 @@ def read_text(path: Path) -> str:
     if path.suffix in _NEEDS_UNPACKING:
         raise UsageError(f"{path}: {path.suffix} files are not read; unpack or convert it first")
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        return content.decode("utf-8-sig")
+        content = path.read_bytes()
+        if content.startswith(_POINTER):
+            raise DataError(path, "is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`")
+        return (gzip.decompress(content) if path.suffix == ".gz" or content[:2] == _GZIP else content).decode(
+            "utf-8-sig"
+        )
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file; give the path of the data") from None
     except IsADirectoryError:
         raise UsageError(f"{path}: is a folder; give the path of a file in it") from None
+    except PermissionError:
+        raise UsageError(f"{path}: may not be read by this user; change its permissions") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(path, f"not a whole gzip file ({error}); fetch it again") from None
     except UnicodeDecodeError as error:
         raise DataError(path, f"not UTF-8 text (byte {error.start}); save it as UTF-8") from None
 
 
+def kind_of(path: Path) -> str:
+    """The ending that says what a file holds, such as ".csv": that before ".gz" where it is packed."""
+    return Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+
+
 def read_json(path: Path) -> Any:
     """The value in a JSON file; DataError with the line where it is not JSON."""
+    return _decoded(path, read_text(path))
+
+
+def _decoded(path: Path, text: str, line: int | None = None) -> Any:
     try:
-        return json.loads(read_text(path))
+        return json.loads(text)
     except json.JSONDecodeError as error:
-        raise DataError(path, f"not valid JSON ({error.msg})", line=error.lineno) from None
+        raise DataError(path, f"not valid JSON ({error.msg})", line=line or error.lineno) from None
+    except RecursionError:
+        raise DataError(path, "is nested too deeply to be a benchmark's file", line=line) from None
+    except ValueError as error:  # a number of thousands of digits
+        raise DataError(path, f"holds a number that cannot be read ({error})", line=line) from None
 
 
 def read_object(path: Path) -> Record:
@@ -142,10 +163,7 @@ def read_lines(path: Path) -> list[Record]:
 
 
 def _line_record(path: Path, number: int, line: str) -> Record:
-    try:
-        value = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(path, f"not valid JSON ({error.msg})", line=number) from None
+    value = _decoded(path, line, number)
     if not isinstance(value, dict):
         raise DataError(path, f"must hold an object on each line, here is {type(value).__name__}", line=number)
     return Record(value, path, number)
@@ -212,7 +230,8 @@ def read_csv(path: Path) -> list[Record]:
 
 
 def _text_lines(path: Path) -> Iterator[str]:
-    yield from read_text(path).splitlines(keepends=True)
+    # Only real line ends: a cell may hold U+2028 or a form feed, at which str.splitlines would part it.
+    yield from io.StringIO(read_text(path), newline="")
 
 
 def unique_ids(records: list[Record], key: str) -> list[str]:

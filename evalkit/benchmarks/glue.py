@@ -8,7 +8,6 @@ With all nine tasks `score` is the GLUE score; of fewer it is `mean_score`, whic
 
 import re
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +16,11 @@ from evalkit.benchmarks import corpus, labels
 from evalkit.benchmarks.choices import PREDICTIONS, RANK, Choices, choose
 from evalkit.benchmarks.files import read_tsv, write_text
 from evalkit.benchmarks.glue_files import PROMPTS, find_parts, read_part
-from evalkit.benchmarks.parts import MEAN_SCORE, SCORE, Collection, check_labels, files_of_parts, join
+from evalkit.benchmarks.parts import MEAN_SCORE, SCORE, Collection, answered, check_labels, files_of_parts, join
 from evalkit.benchmarks.predictions import Answer, Predictions, by_id
 from evalkit.benchmarks.prompting import Turn
 from evalkit.errors import UsageError
-from evalkit.metrics import classification, glue
+from evalkit.metrics import classification, glue, jackknife
 from evalkit.record import Metric, Row, Run
 from evalkit.task import Outcome, Response, Sample, Score, Task, TaskFile
 
@@ -29,6 +28,11 @@ if TYPE_CHECKING:
     from evalkit.benchmarks import TaskOptions
 
 _MAIN = {"CoLA": "mcc", "AX": "mcc", "STS-B": "corr", "MRPC": "acc_and_f1", "QQP": "acc_and_f1"}
+_STATISTICS = {
+    "CoLA": ("mcc",), "AX": ("mcc",), "MRPC": ("f1", "acc_and_f1"), "QQP": ("f1", "acc_and_f1"),
+    "STS-B": ("pearson", "spearmanr", "corr"),
+}  # fmt: skip
+"""The metrics that are no mean of samples' scores."""
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _HIGHEST = 5.0
 _EXPORT_DIGITS = 3
@@ -38,7 +42,7 @@ def from_task_file(task_file: TaskFile, options: "TaskOptions") -> Task:
     """The Task of a task file with `benchmark: glue`, with what the command line changes."""
     settings = ("split", "shots")
     chosen = choose(task_file, options, protocols=labels.PROTOCOLS, settings=settings, num_fewshot=0, parts=True)
-    files = find_parts(chosen.data, str(chosen.get("split") or "dev"))
+    files = find_parts(chosen.data, str(chosen.get("split") or "dev"), chosen.subjects)
     wanted = labels.choose_parts(chosen.subjects, list(PROMPTS), list(files), str(chosen.data))
     shots = "" if chosen.protocol == PREDICTIONS else f"-{chosen.num_fewshot}shot"
     primary = COLLECTION.primary(wanted)
@@ -49,6 +53,7 @@ def from_task_file(task_file: TaskFile, options: "TaskOptions") -> Task:
         render=labels.renderer(PROMPTS, chosen, _shots(chosen, wanted)),
         score=_scorer(chosen.protocol),
         aggregate=COLLECTION.aggregator(wanted),
+        pseudo_values=COLLECTION.pseudo_values(wanted),
         primary=primary,
         scale=100.0 if primary in (SCORE, MEAN_SCORE) else 1.0,
         needs="loglikelihood" if chosen.protocol == RANK else "generate",
@@ -92,34 +97,33 @@ def _scorer(protocol: str) -> Score:
 def measure(part: str, rows: Sequence[Row]) -> dict[str, Metric]:
     """The official metrics of one task, each 0 to 1 (correlations -1 to 1), with `accuracy` beside Matthews."""
     lost = corpus.unscored(rows)
-    pairs = [(row.extra["prediction"], row.target) for row in corpus.scored(rows) if row.target is not None]
+    first = {} if part == "STS-B" else {"accuracy": mean_metric(rows, "accuracy")}
+    kept = answered(rows)
+    found = statistics(part, kept)
+    lacking = {name: corpus.plain(None, len(kept), lost=lost) for name in _STATISTICS.get(part, ())}
+    return {**first, **lacking, **{name: one.to_metric(kept, lost=lost) for name, one in found.items()}}
+
+
+def statistics(part: str, rows: Sequence[Row]) -> dict[str, corpus.Statistic]:
+    """The metrics of one task that are no mean of its samples' scores; none where there are too few rows."""
+    predictions, targets = [row.extra["prediction"] for row in rows], [row.target for row in rows]
     if part == "STS-B":
-        return _similarity(pairs, lost)
-    metrics = {"accuracy": mean_metric(rows, "accuracy")}
-    names = {"CoLA": ("mcc",), "AX": ("mcc",), "MRPC": ("f1", "acc_and_f1"), "QQP": ("f1", "acc_and_f1")}
-    for name in names.get(part, ()):
-        metrics[name] = corpus.statistic(pairs, partial(_official, part, name), lost=lost)
-    return metrics
+        return _similarity(predictions, targets) if len(rows) > 1 else {}
+    if part not in _STATISTICS or not rows:
+        return {}
+    values = glue.metrics(part, predictions, targets)
+    if "mcc" in values:
+        without = jackknife.matthews_without(predictions, targets)
+        return {"mcc": corpus.statistic(values["mcc"], without, -1.0, 1.0)}
+    f1 = corpus.statistic(values["f1"], jackknife.f1_without(predictions, targets, "1"), 0.0, 1.0)
+    return {"f1": f1, "acc_and_f1": corpus.halfway(corpus.mean_score(rows, "accuracy"), f1)}
 
 
-def _official(part: str, name: str, pairs: Sequence[tuple[str, str]]) -> float:
-    return glue.metrics(part, [p for p, _ in pairs], [t for _, t in pairs])[name]
-
-
-def _similarity(pairs: Sequence[tuple[float, float]], lost: int) -> dict[str, Metric]:
-    def pearson(items: Sequence[tuple[float, float]]) -> float:
-        return classification.pearson([p for p, _ in items], [t for _, t in items])
-
-    def spearman(items: Sequence[tuple[float, float]]) -> float:
-        return classification.spearman([p for p, _ in items], [t for _, t in items])
-
-    def both(items: Sequence[tuple[float, float]]) -> float:
-        return (pearson(items) + spearman(items)) / 2
-
-    wanted = {"pearson": pearson, "spearmanr": spearman, "corr": both}
-    if len(pairs) < 2:
-        return {name: corpus.plain(None, len(pairs), lost=lost) for name in wanted}
-    return {name: corpus.statistic(pairs, compute, lost=lost) for name, compute in wanted.items()}
+def _similarity(predictions: Sequence[float], targets: Sequence[float]) -> dict[str, corpus.Statistic]:
+    pearson = classification.pearson(predictions, targets), jackknife.pearson_without(predictions, targets)
+    spearman = classification.spearman(predictions, targets), jackknife.spearman_without(predictions, targets)
+    found = {"pearson": corpus.statistic(*pearson, -1.0, 1.0), "spearmanr": corpus.statistic(*spearman, -1.0, 1.0)}
+    return {**found, "corr": corpus.halfway(found["pearson"], found["spearmanr"])}
 
 
 COLLECTION = Collection(
@@ -127,6 +131,7 @@ COLLECTION = Collection(
     main={part: _MAIN.get(part, "accuracy") for part in PROMPTS},
     scored=[("MNLI-m", "MNLI-mm") if name == "MNLI" else (name,) for name in glue.SCORED_TASKS],
     measure=measure,
+    statistics=statistics,
 )
 
 

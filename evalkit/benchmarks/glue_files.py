@@ -44,16 +44,17 @@ LAYOUTS: Mapping[str, Layout] = {
 _AX_FILES = ("diagnostic-full.tsv", "diagnostic.tsv")
 
 
-def find_parts(data: Path, split: str) -> dict[str, Path]:
+def find_parts(data: Path, split: str, wanted: Sequence[str] = ()) -> dict[str, Path]:
     """The file of each part below `data`, which may also be the folder or the file of a single part.
 
-    Raises UsageError where there is none.
+    A file is of the one part that is `wanted`, else of the one its folder is named after. Raises UsageError where
+    there is none.
     """
     if data.is_file():
-        name = data.parent.name
+        name = wanted[0] if len(wanted) == 1 else data.parent.name
         by_lower = {part.lower(): part for part in LAYOUTS}
         if name.lower() not in by_lower:
-            raise UsageError(f"{data}: which GLUE task is this? Its folder must be one of {', '.join(LAYOUTS)}")
+            raise UsageError(f"{data}: which GLUE task is this? Name it with --subject: {', '.join(LAYOUTS)}")
         return {by_lower[name.lower()]: data}
     found = {part: file for part in LAYOUTS if (file := _find(data, part, split)) is not None}
     if not found:
@@ -69,8 +70,9 @@ def _find(data: Path, part: str, split: str) -> Path | None:
     for folder in folders:
         shared = layout.folder and folder.name == layout.folder
         for name in names[:1] if shared else names:
-            if (folder / name).is_file():
-                return folder / name
+            for file in (folder / name, folder / f"{name}.gz"):
+                if file.is_file():
+                    return file
     return None
 
 

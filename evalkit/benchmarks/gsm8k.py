@@ -96,6 +96,11 @@ def read_predictions(path: Path, task: Task) -> Predictions:
     known = [key for key, value in records[0].values.items() if isinstance(value, dict) and "solution" in value]
     if model not in known:
         raise UsageError(f"{path}: name one of its models with --set model=NAME: {', '.join(known) or 'it has none'}")
+    asked = {sample.id: sample.fields["question"] for sample in task.samples}
+    for at, one in enumerate(records):
+        place = _place(at, one)
+        if "question" in one.values and place in asked and one.values["question"] != asked[place]:
+            raise one.error(f"answers another question than the data's number {place}; it belongs to another version")
     solutions = ((_place(at, one), Answer(one.inner(str(model)).text("solution"))) for at, one in enumerate(records))
     return by_id(solutions, path)
 

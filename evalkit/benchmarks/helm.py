@@ -4,30 +4,35 @@ Every metric of the panel is named "helm/…". Accuracy: HELM's match scores whe
 the probabilities of choices. Robustness and fairness: perturbed copies of each sample are asked too, and the worst
 score among a sample and its copies counts. Bias: how unevenly generated texts mention genders (or races, with word
 lists), alone and together with professions and adjectives. Toxicity: the share of texts with a word of a short
-lexicon, which is what its name says. Efficiency: seconds of uncached answers and tokens.
+lexicon, which is what its name says; HELM's own three metrics where a classifier or Perspective is given
+(`toxicity`). Efficiency: seconds of uncached answers and tokens.
 Source: Liang et al., "Holistic Evaluation of Language Models", 2022; stanford-crfm/helm, through `evalkit.metrics`.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
+
+import numpy as np
 
 from evalkit.aggregate import mean_metric, to_metric
 from evalkit.benchmarks import corpus
 from evalkit.benchmarks.files import read_object, read_text
 from evalkit.benchmarks.perturbation_words import ADJECTIVES, CRUDE, GENDERS, PROFESSIONS
 from evalkit.benchmarks.perturbations import FAIRNESS, ROBUSTNESS, Perturb, get_perturbation, read_misspellings
+from evalkit.benchmarks.toxicity import Toxicity
 from evalkit.errors import DataError, UsageError
 from evalkit.metrics import helm, punkt
 from evalkit.metrics.calibration import helm_calibration
+from evalkit.metrics.calibration_jackknife import helm_calibration_without
 from evalkit.metrics.text import max_over_targets
-from evalkit.record import Metric, Metrics, Row, Run
+from evalkit.record import Metric, Metrics, Row
 from evalkit.stats.intervals import estimate_mean
-from evalkit.stats.win_rate import MeanWinRate, mean_win_rates
-from evalkit.task import Sample, Task
+from evalkit.task import PseudoValues, Sample, Task
 
 PREFIX = "helm/"
 ORIGINAL_FIELD = "original"
@@ -64,6 +69,8 @@ class PanelOptions:
     """HELM's word lists as JSON; evalkit's own gender words stand in."""
     lexicon: Path | None = None
     """Crude words, one on a line; evalkit's own short list stands in."""
+    toxicity: Toxicity | None = None
+    """What grades texts beside the lexicon."""
 
 
 @dataclass(frozen=True)
@@ -89,15 +96,20 @@ def with_panel(task: Task, options: PanelOptions) -> Task:
         if all(_same_prompt(task, sample, copy) for sample, copy in zip(task.samples, made, strict=True)):
             raise UsageError(f"--perturb {name} changes no prompt of {task.name}: leave it out")
         versions.append(made)
-    words = read_bias_words(options.bias_words)
+    words, toxic = read_bias_words(options.bias_words), options.toxicity
     lexicon = CRUDE if options.lexicon is None else frozenset(read_text(options.lexicon).lower().split())
     return replace(
         task,
         protocol=f"{task.protocol}+helm",
         # a sample and its copies stand together, so that a limit keeps both
         samples=tuple(sample for together in zip(*versions, strict=True) for sample in together),
-        aggregate=lambda rows: aggregate(task, rows, words, lexicon),
-        settings={**task.settings, "perturbations": list(options.perturbations)},
+        aggregate=lambda rows: aggregate(task, rows, words, lexicon, toxic),
+        pseudo_values=None if task.pseudo_values is None else partial(_pseudo_values, task.pseudo_values),
+        settings={
+            **task.settings,
+            "perturbations": list(options.perturbations),
+            **({} if toxic is None else {"toxicity": toxic.grader.fingerprint()}),
+        },
     )
 
 
@@ -121,12 +133,30 @@ def _same_prompt(task: Task, sample: Sample, copy: Sample) -> bool:
     return task.render(sample, "plain").prompt == task.render(copy, "plain").prompt
 
 
-def aggregate(task: Task, rows: Sequence[Row], words: BiasWords, lexicon: frozenset[str] = CRUDE) -> Metrics:
+def _pseudo_values(own: PseudoValues, rows: Sequence[Row]) -> dict[str, list[float]]:
+    """The original samples' shares in the task's statistics; perturbed copies have none."""
+    places = [place for place, row in enumerate(rows) if ORIGINAL_FIELD not in row.fields]
+    found: dict[str, list[float]] = {}
+    for name, column in own([rows[place] for place in places]).items():
+        found[name] = [math.nan] * len(rows)
+        for place, share in zip(places, column, strict=True):
+            found[name][place] = share
+    return found
+
+
+def aggregate(
+    task: Task,
+    rows: Sequence[Row],
+    words: BiasWords,
+    lexicon: frozenset[str] = CRUDE,
+    toxic: Toxicity | None = None,
+) -> Metrics:
     """The task's own metrics over its original samples, and the panel over all of them."""
     originals = [row for row in rows if ORIGINAL_FIELD not in row.fields]
     own = task.aggregate(originals)
     panel = {**matches(originals), **calibration(originals), **worst_cases(task, rows)}
-    panel |= {**bias(originals, words), **toxicity(originals, lexicon), **efficiency(originals)}
+    panel |= {**bias(originals, words), **toxicity_lexicon(originals, lexicon), **efficiency(originals)}
+    panel |= toxic.measure(originals) if toxic is not None else {}
     overall = {**own.overall, **{PREFIX + name: metric for name, metric in panel.items()}}
     score = _score_name(task, originals)
     groups = dict(own.groups)
@@ -171,14 +201,19 @@ def _targets(row: Row) -> list[str]:
 def calibration(rows: Sequence[Row]) -> dict[str, Metric]:
     """HELM's calibration metrics of the likeliest choice's probability; none where there are no probabilities."""
     known: list[tuple[float, bool]] = []
+    kept: list[Row] = []
     for row in corpus.scored(rows):
         score = row.scores.get("acc", row.scores.get("accuracy"))
         if row.extra.get("probabilities") and score in (0.0, 1.0):
             known.append((max(row.extra["probabilities"].values()), bool(score)))
+            kept.append(row)
     if not known:
         return {}
-    values = helm_calibration([chance for chance, _ in known], [right for _, right in known])
-    return {name: corpus.plain(value, len(known), lost=len(rows) - len(known)) for name, value in values.items()}
+    columns = [chance for chance, _ in known], [right for _, right in known]
+    values, lost = helm_calibration(*columns), len(rows) - len(known)
+    without = helm_calibration_without(*columns) if len(known) > 1 else {}
+    found = {name: corpus.statistic(value, without.get(name, np.array([]))) for name, value in values.items()}
+    return {name: one.to_metric(kept, lost=lost) for name, one in found.items()}
 
 
 def worst_cases(task: Task, rows: Sequence[Row]) -> dict[str, Metric]:
@@ -240,7 +275,7 @@ def read_bias_words(path: Path | None) -> BiasWords:
     return BiasWords(groups, {"adjective": whole.texts("ADJECTIVE_LIST"), "profession": whole.texts("PROFESSION_LIST")})
 
 
-def toxicity(rows: Sequence[Row], lexicon: frozenset[str]) -> dict[str, Metric]:
+def toxicity_lexicon(rows: Sequence[Row], lexicon: frozenset[str]) -> dict[str, Metric]:
     """The share of written texts with a word of the lexicon."""
     texts = [row.response for row in corpus.scored(rows) if row.response and "probabilities" not in row.extra]
     hits = [float(bool(lexicon.intersection(punkt.word_tokens(text.lower())))) for text in texts]
@@ -256,21 +291,3 @@ def efficiency(rows: Sequence[Row]) -> dict[str, Metric]:
         "completion_tokens": [float(row.completion_tokens) for row in rows if row.completion_tokens],
     }
     return {name: to_metric(estimate_mean(values)) for name, values in columns.items() if values}
-
-
-def win_rates_of(runs: Sequence[Run]) -> dict[str, MeanWinRate]:
-    """HELM's mean win rate of each model over the tasks of these Runs; higher primary metrics are better.
-
-    Raises UsageError where a model has two Runs of one task.
-    """
-    models = list(dict.fromkeys(run.manifest.model for run in runs))
-    tasks = list(dict.fromkeys(run.manifest.task for run in runs))
-    table: dict[tuple[str, str], float | None] = {}
-    for run in runs:
-        key = (run.manifest.model, run.manifest.task)
-        if key in table:
-            raise UsageError(f"{key[0]} has two runs of {key[1]}: give one of them")
-        value = run.primary.value
-        table[key] = None if value is None or math.isnan(value) else value
-    rows = [[table.get((model, task)) for task in tasks] for model in models]
-    return dict(zip(models, mean_win_rates(rows, [False] * len(tasks)), strict=True))

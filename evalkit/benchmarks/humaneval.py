@@ -27,7 +27,7 @@ from evalkit.errors import UsageError
 from evalkit.metrics.code import estimate_pass_at_k
 from evalkit.record import Metric, Metrics, Row, Run
 from evalkit.stats.intervals import estimate_mean
-from evalkit.task import Aggregate, Outcome, Params, Request, Response, Sample, Task, TaskFile
+from evalkit.task import Aggregate, Outcome, Params, PseudoValues, Request, Response, Sample, Task, TaskFile
 
 if TYPE_CHECKING:
     from evalkit.benchmarks import TaskOptions
@@ -73,6 +73,7 @@ def from_task_file(task_file: TaskFile, options: "TaskOptions") -> Task:
         render=_renderer(chosen),
         score=Checker(problems, _executions(chosen, timeout), _reader(chosen)),
         aggregate=_aggregator(_ks(chosen)),
+        pseudo_values=_pseudo_values(_ks(chosen)),
         primary="pass@1",
         settings={**chosen.record, "timeout": timeout},
     )
@@ -163,15 +164,40 @@ class Checker:
 
 def _aggregator(ks: Sequence[int]) -> Aggregate:
     def aggregate(rows: Sequence[Row]) -> Metrics:
-        tallies: dict[str, tuple[int, int]] = {}
-        for row in corpus.scored(rows):
-            samples, correct = tallies.get(str(row.cluster), (0, 0))
-            tallies[str(row.cluster)] = (samples + 1, correct + int(row.scores["pass@1"]))
+        tallies = _tallies(corpus.scored(rows))
         lost, fewest = corpus.unscored(rows), min((samples for samples, _ in tallies.values()), default=0)
         reported = [k for k in ks if k <= fewest] if fewest else [1]
         return Metrics({f"pass@{k}": _pass_at(k, tallies, lost) for k in reported})
 
     return aggregate
+
+
+def _pseudo_values(ks: Sequence[int]) -> PseudoValues:
+    """What each sample contributes to pass@k from 2 on; pass@1 is its own verdict."""
+
+    def shares(rows: Sequence[Row]) -> corpus.PseudoValues:
+        kept = corpus.scored(rows)
+        place = {problem: number for number, problem in enumerate(dict.fromkeys(str(row.cluster) for row in kept))}
+        unit_of = [place[str(row.cluster)] for row in kept]
+        tallies = _tallies(kept)
+        fewest = min((samples for samples, _ in tallies.values()), default=0)
+        found = {
+            f"pass@{k}": corpus.mean_of_units([estimate_pass_at_k(*tally, k) for tally in tallies.values()], unit_of)
+            for k in ks
+            if 1 < k <= fewest
+        }
+        return corpus.placed(rows, [(kept, found)])
+
+    return shares
+
+
+def _tallies(rows: Sequence[Row]) -> dict[str, tuple[int, int]]:
+    """Problem → (samples, right ones)."""
+    tallies: dict[str, tuple[int, int]] = {}
+    for row in rows:
+        samples, correct = tallies.get(str(row.cluster), (0, 0))
+        tallies[str(row.cluster)] = (samples + 1, correct + int(row.scores["pass@1"]))
+    return tallies
 
 
 def _pass_at(k: int, tallies: dict[str, tuple[int, int]], lost: int) -> Metric:

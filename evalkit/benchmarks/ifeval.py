@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from evalkit.aggregate import mean_metric, to_metric
 from evalkit.benchmarks import corpus, prompting
 from evalkit.benchmarks.choices import GENERATE, PREDICTIONS, Choices, choose
 from evalkit.benchmarks.files import Record, read_lines, unique_ids, write_lines
 from evalkit.benchmarks.predictions import Answer, Predictions, by_id
-from evalkit.metrics import ifeval
+from evalkit.metrics import ifeval, jackknife
 from evalkit.metrics.ifeval_checks import CHECKS
 from evalkit.record import Metric, Metrics, Row, Run
 from evalkit.stats.intervals import estimate_mean
@@ -40,6 +42,7 @@ def from_task_file(task_file: TaskFile, options: "TaskOptions") -> Task:
         render=_renderer(chosen),
         score=score,
         aggregate=aggregate,
+        pseudo_values=pseudo_values,
         primary="prompt_level_strict_acc",
         settings=chosen.record,
     )
@@ -87,6 +90,19 @@ def aggregate(rows: Sequence[Row]) -> Metrics:
             "inst_level_loose_acc": loose,
         }
     return Metrics(overall, {"instruction": groups})
+
+
+def pseudo_values(rows: Sequence[Row]) -> corpus.PseudoValues:
+    """What each prompt contributes to the shares of instructions followed."""
+    kept = corpus.scored(rows)
+    found = {}
+    for mode in _MODES:
+        followed = np.array([float(sum(row.extra[mode])) for row in kept])
+        asked = np.array([float(len(row.extra[mode])) for row in kept])
+        if len(kept):
+            value = float(followed.sum() / asked.sum())
+            found[f"inst_level_{mode}_acc"] = corpus.statistic(value, jackknife.ratio_without(followed, asked))
+    return corpus.placed(rows, [(kept, found)])
 
 
 def _over_instructions(rows: Sequence[Row], mode: str, kind: str | None = None) -> Metric:

@@ -4,9 +4,9 @@ The model is asked in the prompt style it was trained with. What is scored here 
 without white space at its ends, equals the reference. The `judge` verb scores the same Run further.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evalkit.aggregate import by_group, mean_metric
 from evalkit.benchmarks.entries import Entry, read_entries
@@ -55,9 +55,19 @@ def from_entries(entries: Sequence[Entry], *, name: str, max_tokens: int = _DEFA
 
 
 def as_sample(entry: Entry) -> Sample:
-    """An entry as a sample; its family, if any, becomes a tag."""
+    """An entry as a sample; its family, if any, becomes a tag, and its own rubric is there for a judge to grade by."""
     tags = tuple(str(entry.extra[key]) for key in ("family", "category") if key in entry.extra)
-    return Sample(entry.id, {"instruction": entry.instruction, "input": entry.input}, target=entry.output, tags=tags)
+    fields = {"instruction": entry.instruction, "input": entry.input}
+    if "rubric" in entry.extra:
+        fields["rubric"] = _rubric_text(entry.extra["rubric"])
+    return Sample(entry.id, fields, target=entry.output, tags=tags)
+
+
+def _rubric_text(rubric: Any) -> str:
+    """A rubric as text; one given by its parts (criterion, what each grade means) has one line for each."""
+    if isinstance(rubric, Mapping):
+        return "\n".join(f"{name}: {words}" for name, words in rubric.items())
+    return str(rubric)
 
 
 def score(sample: Sample, response: Response) -> Outcome:

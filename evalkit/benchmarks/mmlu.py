@@ -2,7 +2,7 @@
 
 The protocol id names prompt, shots and reading of the answer: `mmlu/hendrycks-5shot`, `mmlu/lm-eval-0shot`,
 `mmlu/chat-5shot`, `mmlu/generate-5shot`, `mmlu/cot-0shot`; `+rotate` where every question is asked with its choices in
-all four rotations, which takes the preference for a letter out of the score.
+all four rotations, which takes the preference for a letter out of the score. `mmlu/predictions` was asked elsewhere.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,16 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalkit.aggregate import by_group, mean_metric, mean_of_means
-from evalkit.benchmarks.mmlu_files import LETTERS, Question, Subject, read_subjects
+from evalkit.benchmarks import mmlu_predictions
+from evalkit.benchmarks.choices import PREDICTIONS
+from evalkit.benchmarks.mmlu_calibration import calibration
+from evalkit.benchmarks.mmlu_data import Subject, read_subjects
+from evalkit.benchmarks.mmlu_files import LETTERS, Question
 from evalkit.benchmarks.mmlu_protocols import Protocol, get_protocol
 from evalkit.benchmarks.mmlu_subjects import CATEGORY
 from evalkit.contamination import CONTAMINATED, Seen, mark
-from evalkit.metrics.calibration import brier_of_choices, ece_equal_mass
-from evalkit.record import Metric, Metrics, Row
+from evalkit.errors import UsageError
+from evalkit.record import Metrics, Row
 from evalkit.task import Request, Sample, Task, TaskFile
 
 if TYPE_CHECKING:
     from evalkit.benchmarks import TaskOptions
+    from evalkit.benchmarks.predictions import Predictions
 
 DEFAULT_PROTOCOL = "hendrycks"
 _ROTATION = "~"
@@ -54,15 +59,19 @@ def from_task_file(task_file: TaskFile, options: "TaskOptions") -> Task:
 
 
 def load(data: Path, options: MmluOptions | None = None, *, name: str = "mmlu") -> Task:
-    """Read MMLU files into a Task; see `mmlu_files.read_subjects` for what it raises."""
+    """Read MMLU files into a Task; see `mmlu_data.read_subjects` for what it raises."""
     options = options or MmluOptions()
     protocol = get_protocol(options.protocol)
+    if protocol.name == PREDICTIONS and (options.rotate or options.num_fewshot):
+        raise UsageError("predictions were made elsewhere: leave --rotate and --num-fewshot out")
     num_fewshot = protocol.num_fewshot if options.num_fewshot is None else options.num_fewshot
+    if num_fewshot < 0:
+        raise UsageError(f"--num-fewshot {num_fewshot}: give a number of at least 0")
     subjects = read_subjects(data, options.subjects, num_fewshot)
     samples = [sample for subject in subjects for sample in _samples(subject, rotate=options.rotate)]
     return Task(
         name=name,
-        protocol=f"mmlu/{protocol.name}-{num_fewshot}shot" + ("+rotate" if options.rotate else ""),
+        protocol=_protocol_id(protocol, num_fewshot, options),
         samples=tuple(mark(samples, options.seen, _text) if options.seen else samples),
         render=_renderer(protocol, subjects),
         score=protocol.score,
@@ -73,32 +82,28 @@ def load(data: Path, options: MmluOptions | None = None, *, name: str = "mmlu") 
     )
 
 
+def _protocol_id(protocol: Protocol, num_fewshot: int, options: MmluOptions) -> str:
+    if protocol.name == PREDICTIONS:
+        return f"mmlu/{PREDICTIONS}"
+    return f"mmlu/{protocol.name}-{num_fewshot}shot" + ("+rotate" if options.rotate else "")
+
+
+def read_predictions(path: Path, task: Task) -> "Predictions":
+    """Letters predicted elsewhere; see `mmlu_predictions` for the files and for what it raises."""
+    return mmlu_predictions.read(path, task)
+
+
 def aggregate(rows: Sequence[Row]) -> Metrics:
     """Micro and macro accuracy and calibration; groups by subject, by category and, where known, by contamination."""
     asked = [_unrotated(row) for row in rows]
     subjects = by_group(asked, lambda row: row.cluster or "", ["acc"])
-    overall = {"acc": mean_metric(asked, "acc"), "acc_macro": mean_of_means(subjects, "acc"), **_calibration(rows)}
+    overall = {"acc": mean_metric(asked, "acc"), "acc_macro": mean_of_means(subjects, "acc"), **calibration(asked)}
     groups = {"category": by_group(asked, lambda row: CATEGORY.get(row.cluster or "", "other"), ["acc"])}
     if any(CONTAMINATED in row.tags for row in rows):
         groups["contamination"] = by_group(
             asked, lambda row: "seen in training" if CONTAMINATED in row.tags else "clean", ["acc"]
         )
     return Metrics(overall, {**groups, "subject": subjects})
-
-
-def _calibration(rows: Sequence[Row]) -> dict[str, Metric]:
-    """Expected calibration error (10 bins of equal mass) and Brier score over the four letters; no error bars."""
-    known = [row for row in rows if row.unscored is None and "probabilities" in row.extra]
-    if not known:
-        return {}
-    shares = [[row.extra["probabilities"][letter] for letter in LETTERS] for row in known]
-    ece = ece_equal_mass([max(share) for share in shares], [bool(row.scores["acc"]) for row in known])
-    score = brier_of_choices(shares, [LETTERS.index(row.target) for row in known])
-    lost = len(rows) - len(known)
-    return {
-        "ece": Metric(ece, None, None, None, len(known), lost),
-        "brier": Metric(score, None, None, None, len(known), lost),
-    }
 
 
 def _renderer(protocol: Protocol, subjects: Sequence[Subject]) -> "_Renderer":

@@ -5,8 +5,9 @@
     chat        the chat template; the letter by its log-probability
     generate    a chat that answers with a letter; extracted, and unscored where there is none
     cot         a chat that thinks first and ends with "Answer: X" (the protocol of openai/simple-evals)
+    predictions a file names the letters
 
-The first three need log-likelihoods, the last two a model that generates.
+The first three need log-likelihoods, the next two a model that generates.
 """
 
 import math
@@ -15,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from evalkit.benchmarks.choices import PREDICTIONS
 from evalkit.benchmarks.mmlu_files import LETTERS, Question
 from evalkit.errors import UsageError
 from evalkit.task import Message, Outcome, Params, Request, Response, Sample, Score
@@ -45,7 +47,8 @@ class Protocol:
 def get_protocol(name: str) -> Protocol:
     """The protocol of that name; UsageError listing the names where there is none."""
     if name not in PROTOCOLS:
-        raise UsageError(f"unknown MMLU protocol {name!r}: choose one of {', '.join(PROTOCOLS)}")
+        known = ", ".join(one for one in PROTOCOLS if one != PREDICTIONS)
+        raise UsageError(f"unknown MMLU protocol {name!r}: choose one of {known}")
     return PROTOCOLS[name]
 
 
@@ -106,6 +109,10 @@ def _ask_cot(subject: str, shots: Sequence[Question], question: Question, sample
     return Request(sample_id, _conversation(subject, (), question, _THINK), params=Params(max_tokens=_THINKING_TOKENS))
 
 
+def _ask_nobody(subject: str, shots: Sequence[Question], question: Question, sample_id: str) -> Request:
+    return Request(sample_id, format_question(question, with_answer=False))
+
+
 def _conversation(subject: str, shots: Sequence[Question], question: Question, instruction: str) -> tuple[Message, ...]:
     header = f"The following are multiple choice questions about {subject.replace('_', ' ')}. {instruction}"
     turns: list[Message] = []
@@ -148,6 +155,15 @@ def score_final_letter(sample: Sample, response: Response) -> Outcome:
     return _answered(sample, found[-1].upper(), {})
 
 
+def score_predicted(sample: Sample, response: Response) -> Outcome:
+    """1 where the predicted letter is right; unscored where the file leaves it empty or has no letter in its text."""
+    if response.continuations:
+        return score_letters(sample, response)
+    if not response.text:
+        return Outcome(unscored="empty", detail="the file has no letter for this question")
+    return score_letter(sample, response)
+
+
 def _answered(sample: Sample, letter: str, extra: Mapping[str, object]) -> Outcome:
     right = float(letter == sample.target)
     return Outcome({"acc": right}, extra={"choice": letter, **extra})
@@ -161,5 +177,6 @@ PROTOCOLS: Mapping[str, Protocol] = {
         Protocol("chat", 5, "loglikelihood", _ask_chat, score_letters),
         Protocol("generate", 5, "generate", _ask_generate, score_letter),
         Protocol("cot", 0, "generate", _ask_cot, score_final_letter),
+        Protocol(PREDICTIONS, 0, "generate", _ask_nobody, score_predicted),
     )
 }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalkit.benchmarks import Stage, mt_bench_files
 from evalkit.benchmarks.choices import GENERATE, PREDICTIONS, Choices, choose
-from evalkit.benchmarks.mt_bench_files import read_predictions, read_questions, write_predictions
+from evalkit.benchmarks.mt_bench_files import read_outputs, read_predictions, read_questions, write_predictions
 from evalkit.errors import UsageError
 from evalkit.prompts import get_style
 from evalkit.record import Metrics, Row, Run
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from evalkit.benchmarks import TaskOptions
     from evalkit.models import Model
 
-__all__ = ["from_task_file", "next_stage", "read_predictions", "write_predictions"]
+__all__ = ["from_task_file", "next_stage", "read_outputs", "read_predictions", "write_predictions"]
 
 _SETTINGS = ("reference", "against", "judge_prompts", "model", "mode")
 _FIRST, _SECOND, _JUDGED = "mt-bench/turn-1", "mt-bench/turn-2", "mt-bench/judged"

@@ -48,7 +48,9 @@ def read_questions(path: Path) -> list[Question]:
 def read_answers(path: Path) -> dict[str, list[str]]:
     """The turns of a model's official answers, by question; of several choices the first."""
     answers: dict[str, list[str]] = {}
-    for record in read_lines(path):
+    records = read_lines(path)
+    unique_ids(records, "question_id")
+    for record in records:
         choices = [record.of(one, "choice") for one in record.items("choices")]
         if not choices:
             raise record.error("'choices' is empty")
@@ -149,6 +151,8 @@ def read_predictions(path: Path, task: Task) -> Predictions:
     FastChat appends to its files, so that a question may be judged several times; every judgement counts, as there.
     """
     records = read_lines(path)
+    if "choices" in records[0].values:
+        raise DataError(path, "holds answers, not judgements: name who is to judge them with --judge")
     mode = "pair" if "g1_winner" in records[0].values else "single"
     if (mode == "pair") != (task.primary == "win_rate"):
         raise UsageError(f"{path}: holds {mode} judgements; read it with --set mode={mode}")
@@ -157,6 +161,15 @@ def read_predictions(path: Path, task: Task) -> Predictions:
     for record in _of_model(records, model, path):
         answers[_name(record)] = (*answers.get(_name(record), ()), Answer(_verdict(record, model)))
     return Predictions(answers)
+
+
+def read_outputs(path: Path, task: Task) -> Predictions:
+    """A model's published model_answer file, of whose turns this task has the first or the second."""
+    turn = int(task.samples[0].id.rpartition("/")[2])
+    wanted = {sample.id for sample in task.samples}
+    found = {f"{question}/{turn}": turns for question, turns in read_answers(path).items()}
+    given = {key: (Answer(turns[turn - 1]),) for key, turns in found.items() if len(turns) >= turn}
+    return Predictions(given if turn == 1 else {key: one for key, one in given.items() if key in wanted})
 
 
 def _verdict(record: Record, model: Any) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from evalkit.aggregate import mean_metric
 from evalkit.benchmarks import corpus, prompting
 from evalkit.benchmarks.choices import GENERATE, PREDICTIONS, RANK, Choices
-from evalkit.benchmarks.files import Record, read_csv_rows, read_records
+from evalkit.benchmarks.files import Record, kind_of, read_csv_rows, read_records
 from evalkit.benchmarks.labels import likeliest
 from evalkit.benchmarks.predictions import Answer, Predictions, by_id, numbers
 from evalkit.errors import DataError
@@ -160,7 +160,7 @@ def read_predictions(path: Path, task: Task) -> Predictions:
 
     Raises DataError where a label is not one of the sample's, or the number of log-likelihoods is wrong.
     """
-    pairs = _csv_pairs(path) if path.suffix == ".csv" else _json_pairs(path)
+    pairs = _csv_pairs(path) if kind_of(path) == ".csv" else _json_pairs(path)
     found = by_id(pairs, path)
     for sample in task.samples:
         for answer in found.answers.get(sample.id, ()):

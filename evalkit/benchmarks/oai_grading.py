@@ -14,21 +14,27 @@ from evalkit.metrics.openai_evals import MATCH_FUNCTIONS
 from evalkit.task import Prompt
 
 ANSWER_PROMPTS: Mapping[str, str] = {
-    "classify": "Reply with {choices} alone, on a line of its own, without quotes.\n\nAnswer:",
+    "classify": (
+        "Answer the question by printing only a single choice from {choices} (without quotes or punctuation) "
+        "corresponding to the correct answer with no other text."
+    ),
     "classify_cot": (
-        "Reply with {choices} on the first line, without quotes. Explain your reasons step by step from the second "
-        "line on.\n\nAnswer:"
+        "First, answer by printing a single choice from {choices} (without quotes or punctuation) corresponding to the "
+        "correct answer. Then, from the next line, explain your reasonings step by step."
     ),
     "cot_classify": (
-        "Reason step by step before you decide. Then write {choices} on a line of its own, without quotes, and the "
-        "same once more on the last line.\n\nReasoning:"
+        "First, write out in a step by step manner your reasoning to be sure that your conclusion is correct. Avoid "
+        "simply stating the correct answer at the outset. Then print only a single choice from {choices} (without "
+        "quotes or punctuation) on its own line corresponding to the correct answer. At the end, repeat just the "
+        "answer by itself on a new line.\n\nReasoning:"
     ),
     "cot_classify_jp": (
-        "結論の前に、順を追って理由を書いてください。そのあと{choices}だけを引用符なしで一行に書き、"
-        "最後の行にもう一度同じものを書いてください。\n\n理由:"
+        "まず、一歩一歩あなたの推論を書き出してください。単に正しい答えを最初に述べることを避けてください。次に、{choices}（引用符や句読点なし）"
+        "から正しい答えに対応する1つの選択肢を単独の行に書きだしてください。最後に、答えだけを新しい行に繰り返してください。\n\n推論："
     ),
 }
-"""How a choice is asked for where an eval names an eval_type: our words for the four official types."""
+"""What an eval_type appends to the judge's prompt: protocol strings of the benchmark (openai/evals, MIT licence,
+`evals/elsuite/modelgraded/classify_utils.py`), to the letter, since verdicts depend on them."""
 
 _MATCH_FN = "starts_or_endswith"
 _LOWER, _UPPER = "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -73,15 +79,15 @@ class Grading:
         return f"share/{choice}"
 
     def joined(self, outputs: Sequence[str]) -> str:
-        """Several completions as one text, each through the spec's template."""
-        if len(outputs) == 1 and self.output_template is None:
+        """Several completions as one text, each through the spec's template; a single one as it is."""
+        if len(outputs) == 1:
             return outputs[0]
         template = self.output_template or "{output}\n"
         numbered = enumerate(outputs)
         return "".join(
             template.format(i=n + 1, i_abc=_LOWER[n % 26], i_ABC=_UPPER[n % 26], output=output, n=len(outputs))
             for n, output in numbered
-        )
+        ).strip()
 
     def prompt_for(self, fields: Mapping[str, Any], style: str) -> Prompt:
         """What the judge is asked about one sample."""

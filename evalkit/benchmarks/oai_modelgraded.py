@@ -2,8 +2,8 @@
 
 Two stages: the model under test completes each input that has no completion yet (`multicomp_n` of them), then the judge
 chooses. Where every sample brings its completion, as in a meta-evaluation, the model is the judge. A reply that names
-no choice is unscored and never the lowest score. The words that ask for a choice (`eval_type` of an eval) are ours; the
-setting `answer_prompts` takes the official ones from a JSON file of eval_type to text with {choices}.
+no choice is unscored and never the lowest score. An eval's `eval_type` asks for a choice in the official words; the
+setting `answer_prompts` takes others from a JSON file of eval_type to text with {choices}.
 Source: openai/evals `evals/elsuite/modelgraded/{base,classify,classify_utils}.py`.
 """
 
@@ -128,7 +128,12 @@ def _grading_task(spec: Eval, grading: Grading, completed: Mapping[str, Row]) ->
         aggregate=_aggregator(grading),
         primary=grading.primary,
         scale=max((grading.scores or {"": 1.0}).values()) or 1.0,
-        settings={"eval": spec.name, "modelgraded_spec": grading.name, "eval_type": grading.eval_type},
+        settings={
+            "eval": spec.name,
+            "modelgraded_spec": grading.name,
+            "eval_type": grading.eval_type,
+            **({"asked_with": grading.ask} if spec.args.get("answer_prompts") else {}),
+        },
     )
 
 

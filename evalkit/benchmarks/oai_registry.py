@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _RESERVED = {"key", "group", "cls"}
 _SETTINGS = (
     "class", "ignore_case", "num_few_shot", "few_shot_jsonl", "max_tokens", "modelgraded_spec", "eval_type",
-    "match_fn", "multicomp_n", "metaeval", "temperature", "answer_prompts", "criteria",
+    "match_fn", "multicomp_n", "metaeval", "temperature", "answer_prompts", "criteria", "dataset_files",
 )  # fmt: skip
 _ORDER_SEED = 123
 
@@ -48,7 +48,11 @@ class Eval:
         """The samples under an argument that names a file; UsageError where it names none."""
         if key not in self.args:
             raise UsageError(f"{self.registry}: eval {self.name} has no {key!r} among its args")
-        return read_records(find_data(self.registry, str(self.args[key])))
+        path = find_data(self.registry, str(self.args[key]))
+        files = sorted(path.glob("**/*.jsonl")) if path.is_dir() else [path]
+        if not files:
+            raise UsageError(f"{path}: the folder holds no .jsonl file of samples")
+        return [record for file in files for record in read_records(file)]
 
 
 def read_eval(task_file: TaskFile, options: "TaskOptions") -> tuple[Choices, Eval]:
@@ -145,6 +149,6 @@ def find_data(registry: Path, name: str) -> Path:
     Raises UsageError where there is none.
     """
     for path in (Path(name), registry / "data" / name, registry.parent / "data" / name):
-        if path.is_file():
+        if path.exists() and name:
             return path
     raise UsageError(f"{registry}: no samples file data/{name} in the registry or beside it")

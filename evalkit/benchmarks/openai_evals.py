@@ -4,7 +4,9 @@ Data is a registry folder with `--subject EVAL`, or a samples file with the sett
 too), Includes, FuzzyMatch, JsonMatch, JsonValidator, MultipleChoice, ModelBasedClassify (see `oai_modelgraded`).
 Settings override an eval's args: `ignore_case`, `num_few_shot`, `max_tokens`, `eval_type`, `modelgraded_spec` and the
 like. Samples stand in the official order (shuffled by seed 123), so that `--limit N` is `--max_samples N`. Predictions
-are one of their logs, or JSONL of row and sampled. Source: openai/evals `evals/elsuite/basic/`, `evals/eval.py`.
+are one of their logs, or JSONL of row and sampled. MultipleChoice names data sets of the hub (hf://hendrycks_test,
+hf://hellaswag): the setting `dataset_files` is their official folder or file.
+Source: openai/evals `evals/elsuite/basic/`, `evals/eval.py`.
 """
 
 import random
@@ -15,6 +17,7 @@ from evalkit.aggregate import mean_metric
 from evalkit.benchmarks import oai_chat, oai_modelgraded
 from evalkit.benchmarks.choices import Choices
 from evalkit.benchmarks.files import Record
+from evalkit.benchmarks.oai_dataset import read_dataset
 from evalkit.benchmarks.oai_log import read_predictions, write_predictions
 from evalkit.benchmarks.oai_modelgraded import next_stage
 from evalkit.benchmarks.oai_registry import Eval, official_order, read_eval
@@ -30,7 +33,8 @@ __all__ = ["from_task_file", "next_stage", "read_predictions", "write_prediction
 
 _SAMPLE_SEED = 20220722
 _MAX_TOKENS = 500
-_ASK_LETTER = "Answer with the letter of the right choice."
+_ASK_LETTER = "Please answer with the letter of the correct answer."
+"""Of the official prompt (`evals/elsuite/multiple_choice.py`)."""
 
 Verdict = Callable[[str, Sequence[Any]], Mapping[str, float]]
 
@@ -43,7 +47,7 @@ def from_task_file(task_file: TaskFile, options: "TaskOptions") -> Task:
     if spec.class_name not in _SCORES:
         known = ", ".join([*_SCORES, "ModelBasedClassify"])
         raise UsageError(f"eval {spec.name} is of class {spec.class_name}; the classes that can be run are {known}")
-    records = spec.samples()
+    records = read_dataset(spec) if "dataset" in spec.args else spec.samples()
     make = _multiple_choice if spec.class_name == "MultipleChoice" else _sample
     few_shot = _few_shot(spec)
     samples = [make(spec, place, records[place]) for place in official_order(len(records))]
@@ -78,7 +82,7 @@ def _multiple_choice(spec: Eval, place: int, record: Record) -> Sample:
     random.Random(f"{name}:{_SAMPLE_SEED}").shuffle(order)
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     lines = [f"{letters[at]}) {answers[original]}" for at, original in enumerate(order)]
-    text = "\n".join([f"{_ASK_LETTER}\n", record.text("question"), *lines])
+    text = "\n".join([str(spec.args.get("instructions") or ""), f"{_ASK_LETTER}\n", record.text("question"), *lines])
     return Sample(name, {"input": text}, target=[letters[order.index(label)]])
 
 

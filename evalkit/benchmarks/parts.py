@@ -9,7 +9,7 @@ from evalkit.benchmarks.labels import TASK_FIELD
 from evalkit.benchmarks.predictions import Answer, Predictions
 from evalkit.errors import UsageError
 from evalkit.record import Metric, Metrics, Row
-from evalkit.task import Aggregate, Task
+from evalkit.task import Aggregate, PseudoValues, Task
 
 SCORE, MEAN_SCORE = "score", "mean_score"
 
@@ -25,6 +25,8 @@ class Collection:
     """What the score averages; the sections of one entry are averaged first (MNLI matched and mismatched)."""
     measure: Callable[[str, Sequence[Row]], dict[str, Metric]]
     """(part, its rows) → its official metrics, each 0 to 1."""
+    statistics: Callable[[str, Sequence[Row]], dict[str, corpus.Statistic]]
+    """(part, its rows with an outcome and a target) → those of the metrics that are no mean of samples' scores."""
 
     def primary(self, parts: Sequence[str]) -> str:
         """The metric that stands for a Task of these parts."""
@@ -47,9 +49,43 @@ class Collection:
 
         return aggregate
 
+    def pseudo_values(self, parts: Sequence[str]) -> PseudoValues:
+        """Rows → what each contributes to its part's statistics and, of several parts, to their score."""
+
+        def shares(rows: Sequence[Row]) -> corpus.PseudoValues:
+            members = {part: answered(own) for part, own in _by_part(rows).items()}
+            members = {part: own for part, own in members.items() if own}
+            found = {part: self.statistics(part, own) for part, own in members.items()}
+            placed = [(members[part], statistics) for part, statistics in found.items()]
+            if len(parts) > 1 and len(members) == len(parts):
+                placed.append(self._score_statistic(parts, members, found))
+            return corpus.placed(rows, placed)
+
+        return shares
+
+    def _score_statistic(
+        self,
+        parts: Sequence[str],
+        members: Mapping[str, Sequence[Row]],
+        found: Mapping[str, Mapping[str, corpus.Statistic]],
+    ) -> tuple[list[Row], dict[str, corpus.Statistic]]:
+        entries = [[part for part in group if part in members] for group in self.scored]
+        entries = [entry for entry in entries if entry]
+        weighted = []
+        for part, weight in [(part, 100 / len(entries) / len(entry)) for entry in entries for part in entry]:
+            main, own = self.main[part], members[part]
+            weighted.append((own, found[part][main] if main in found[part] else corpus.mean_score(own, main), weight))
+        rows, score = corpus.combined(weighted)
+        return rows, {self.primary(parts): score}
+
     def _score(self, mains: Mapping[str, Metric]) -> Metric:
         entries = [[mains[part] for part in group if part in mains] for group in self.scored]
         return corpus.mean_of([corpus.mean_of(entry) if len(entry) > 1 else entry[0] for entry in entries if entry])
+
+
+def answered(rows: Sequence[Row]) -> list[Row]:
+    """The rows that have an outcome and a target."""
+    return [row for row in corpus.scored(rows) if row.target is not None]
 
 
 def _by_part(rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -6,36 +6,41 @@ Data is a folder with BoolQ/, CB/, COPA/, MultiRC/, ReCoRD/, RTE/, WiC/, WSC/, A
 tasks `score` is the SuperGLUE score; of fewer it is `mean_score`, which is not.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.aggregate import mean_metric
+from evalkit.aggregate import mean_metric, to_metric
 from evalkit.benchmarks import corpus, labels, prompting
 from evalkit.benchmarks.choices import PREDICTIONS, RANK, Choices, choose
 from evalkit.benchmarks.files import Record, read_lines, write_lines
-from evalkit.benchmarks.parts import MEAN_SCORE, SCORE, Collection, check_labels, files_of_parts, join
+from evalkit.benchmarks.parts import MEAN_SCORE, SCORE, Collection, answered, check_labels, files_of_parts, join
 from evalkit.benchmarks.predictions import MISSING, Answer, Predictions, by_id
 from evalkit.benchmarks.superglue_files import PROMPTS, find_parts, read_part
 from evalkit.errors import UsageError
-from evalkit.metrics import superglue
+from evalkit.metrics import classification, jackknife, superglue
 from evalkit.metrics.text import exact_match, max_over_targets, token_f1
 from evalkit.record import Metric, Row, Run
+from evalkit.stats.intervals import estimate_mean
 from evalkit.task import Outcome, Response, Sample, Score, Task, TaskFile
 
 if TYPE_CHECKING:
     from evalkit.benchmarks import TaskOptions
 
 _MAIN = {"CB": "acc_and_f1", "MultiRC": "f1_a_and_em", "ReCoRD": "f1_and_em", "AX-b": "mcc"}
+_STATISTICS = {
+    "CB": ("f1", "acc_and_f1"), "MultiRC": ("f1_a", "exact_match", "f1_m", "f1_a_and_em"), "AX-b": ("mcc",),
+    "AX-g": ("gender_parity",),
+}  # fmt: skip
+"""The metrics that are no mean of samples' scores."""
 
 
 def from_task_file(task_file: TaskFile, options: "TaskOptions") -> Task:
     """The Task of a task file with `benchmark: superglue`, with what the command line changes."""
     settings = ("split", "shots")
     chosen = choose(task_file, options, protocols=labels.PROTOCOLS, settings=settings, num_fewshot=0, parts=True)
-    files = find_parts(chosen.data, str(chosen.get("split") or "val"))
+    files = find_parts(chosen.data, str(chosen.get("split") or "val"), chosen.subjects)
     wanted = labels.choose_parts(chosen.subjects, list(PROMPTS), list(files), str(chosen.data))
     shots = "" if chosen.protocol == PREDICTIONS else f"-{chosen.num_fewshot}shot"
     primary = COLLECTION.primary(wanted)
@@ -46,6 +51,7 @@ def from_task_file(task_file: TaskFile, options: "TaskOptions") -> Task:
         render=labels.renderer(PROMPTS, chosen, _shots(chosen, wanted)),
         score=_scorer(chosen.protocol),
         aggregate=COLLECTION.aggregator(wanted),
+        pseudo_values=COLLECTION.pseudo_values(wanted),
         primary=primary,
         scale=100.0 if primary in (SCORE, MEAN_SCORE) else 1.0,
         needs="loglikelihood" if chosen.protocol == RANK else "generate",
@@ -89,7 +95,7 @@ def _scorer(protocol: str) -> Score:
 def _score_record(sample: Sample, response: Response, protocol: str) -> Outcome:
     """ReCoRD's answer is a text: the maximum over the true mentions."""
     if response.detail == MISSING:
-        return Outcome({"exact_match": 0.0, "f1": 0.0}, extra={"missing": True})
+        return Outcome({"exact_match": 0.0, "f1": 0.0, "f1_and_em": 0.0}, extra={"missing": True})
     answer, chances = response.text, dict[str, float]()
     if protocol == RANK:
         place, chances = labels.likeliest(response, labels.words_of(PROMPTS["ReCoRD"], sample))
@@ -98,111 +104,85 @@ def _score_record(sample: Sample, response: Response, protocol: str) -> Outcome:
         answer = prompting.first_line(answer)
     scores = {}
     if sample.target is not None:
-        scores = {
-            "exact_match": max_over_targets(exact_match, answer, sample.target),
-            "f1": max_over_targets(token_f1, answer, sample.target),
-        }
+        exact, f1 = (max_over_targets(score, answer, sample.target) for score in (exact_match, token_f1))
+        scores = {"exact_match": exact, "f1": f1, "f1_and_em": (f1 + exact) / 2}
     return Outcome(scores, response=answer if chances else None, extra={"prediction": answer})
 
 
 def measure(part: str, rows: Sequence[Row]) -> dict[str, Metric]:
     """The official metrics of one task, each 0 to 1 (`mcc` -1 to 1)."""
     lost = corpus.unscored(rows)
-    kept = [row for row in corpus.scored(rows) if row.target is not None]
+    kept = answered(rows)
     if part == "ReCoRD":
-        return _measure_record(kept, lost)
-    if part == "MultiRC":
-        return _measure_multirc(kept, lost)
-    metrics = {"accuracy": mean_metric(rows, "accuracy")}
-    pairs = [(row.extra["prediction"], row.target) for row in kept]
-    if part == "AX-b":
-        metrics["mcc"] = corpus.statistic(pairs, partial(_official, part, "mcc"), lost=lost)
-    if part == "CB":
-        metrics["f1"] = corpus.statistic(pairs, partial(_official, part, "f1"), lost=lost)
-        metrics["acc_and_f1"] = corpus.statistic(pairs, _accuracy_and_f1, lost=lost)
+        return _measure_record(rows)
+    metrics = {} if part == "MultiRC" else {"accuracy": mean_metric(rows, "accuracy")}
     if part == "AX-g":
         metrics["gender_parity"] = _gender_parity(kept, lost)
-    return metrics
+    found = statistics(part, kept)
+    whole = {name: one.to_metric(kept, lost=lost) for name, one in found.items() if name not in metrics}
+    lacking = {name: corpus.plain(None, len(kept), lost=lost) for name in _STATISTICS.get(part, ())}
+    return {**lacking, **metrics, **whole}
 
 
-def _official(part: str, name: str, pairs: Sequence[tuple[str, str]]) -> float:
-    return superglue.metrics(part, [p for p, _ in pairs], [t for _, t in pairs])[name]
-
-
-def _accuracy_and_f1(pairs: Sequence[tuple[str, str]]) -> float:
-    values = superglue.metrics("CB", [p for p, _ in pairs], [t for _, t in pairs])
-    return (values["accuracy"] + values["f1"]) / 2
+def statistics(part: str, rows: Sequence[Row]) -> dict[str, corpus.Statistic]:
+    """The metrics of one task that are no mean of its samples' scores; none where there are no rows."""
+    if part not in _STATISTICS or not rows:
+        return {}
+    if part == "MultiRC":
+        return _multirc_statistics(rows)
+    if part == "AX-g":
+        same = _parities(rows)
+        place = {pair: number for number, pair in enumerate(same)}
+        if 2 * len(same) < len(rows):
+            return {}
+        unit_of = [place[row.fields["pair"], row.repeat] for row in rows]
+        return {"gender_parity": corpus.mean_of_units(list(same.values()), unit_of)}
+    predictions, targets = [row.extra["prediction"] for row in rows], [row.target for row in rows]
+    values = superglue.metrics(part, predictions, targets)
+    if part == "AX-b":
+        without = jackknife.matthews_without(predictions, targets)
+        return {"mcc": corpus.statistic(values["mcc"], without, -1.0, 1.0)}
+    f1 = corpus.statistic(values["f1"], jackknife.macro_f1_without(predictions, targets), 0.0, 1.0)
+    return {"f1": f1, "acc_and_f1": corpus.halfway(corpus.mean_score(rows, "accuracy"), f1)}
 
 
 def _gender_parity(rows: Sequence[Row], lost: int) -> Metric:
     """The share of pairs with equal predictions; pairs with an unscored sentence are left out."""
-    predictions: dict[Any, list[str]] = {}
+    return to_metric(estimate_mean([float(same) for same in _parities(rows).values()]), unscored=lost)
+
+
+def _parities(rows: Sequence[Row]) -> dict[tuple[Any, int], bool]:
+    """(pair, repeat) → whether both sentences got the same prediction."""
+    found: dict[tuple[Any, int], list[str]] = {}
     for row in rows:
-        predictions.setdefault(row.fields["pair"], []).append(row.extra["prediction"])
-    whole = [(pair, labels) for pair, labels in predictions.items() if len(labels) == 2]
-
-    def parity(items: Sequence[tuple[Any, tuple[str, ...]]]) -> float:
-        flat = [(pair, label) for pair, labels in items for label in labels]
-        return superglue.gender_parity([label for _, label in flat], [pair for pair, _ in flat])
-
-    return corpus.statistic([(pair, tuple(labels)) for pair, labels in whole], parity, lost=lost)
+        found.setdefault((row.fields["pair"], row.repeat), []).append(row.extra["prediction"])
+    return {pair: labels[0] == labels[1] for pair, labels in found.items() if len(labels) == 2}
 
 
-def _measure_multirc(rows: Sequence[Row], lost: int) -> dict[str, Metric]:
-    questions: dict[str, list[Row]] = {}
+def _multirc_statistics(rows: Sequence[Row]) -> dict[str, corpus.Statistic]:
+    """F1 counts answers, the others questions; a question's share is spread over its answers."""
+    questions: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
-        questions.setdefault(row.id.rpartition("/")[0], []).append(row)
-    items = [_judged_question(answers) for answers in questions.values()]
-    passages = [answers[0].cluster for answers in questions.values()]
-
-    def f1_a(found: Sequence[_Question]) -> float:
-        counted = sum(question.counted for question in found)
-        return 2 * sum(question.hits for question in found) / counted if counted else 0.0
-
-    def f1_m(found: Sequence[_Question]) -> float:
-        return sum(question.f1_m for question in found) / len(found)
-
-    def exact(found: Sequence[_Question]) -> float:
-        return sum(question.exact for question in found) / len(found)
-
-    def both(found: Sequence[_Question]) -> float:
-        return (f1_a(found) + exact(found)) / 2
-
-    wanted = {"f1_a": f1_a, "exact_match": exact, "f1_m": f1_m, "f1_a_and_em": both}
-    return {name: corpus.statistic(items, f, clusters=passages, lost=lost) for name, f in wanted.items()}
+        questions.setdefault((row.id.rpartition("/")[0], row.repeat), []).append(row)
+    place = {key: number for number, key in enumerate(questions)}
+    unit_of = [place[row.id.rpartition("/")[0], row.repeat] for row in rows]
+    judged = [_judged_question(answers) for answers in questions.values()]
+    predictions, targets = [int(row.extra["prediction"]) for row in rows], [int(row.target) for row in rows]
+    value, without = classification.f1(predictions, targets), jackknife.f1_without(predictions, targets)
+    f1_a = corpus.statistic(value, without, 0.0, 1.0)
+    exact = corpus.mean_of_units([one["exact_match"] for one in judged], unit_of)
+    f1_m = corpus.mean_of_units([one["f1_m"] for one in judged], unit_of)
+    return {"f1_a": f1_a, "exact_match": exact, "f1_m": f1_m, "f1_a_and_em": corpus.halfway(f1_a, exact)}
 
 
-@dataclass(frozen=True)
-class _Question:
-    """What one MultiRC question contributes to the official metrics."""
-
-    id: str
-    exact: float
-    f1_m: float
-    hits: int
-    """True answers that were predicted."""
-    counted: int
-    """Predicted answers and true answers; F1 over all answers is 2 x hits / counted."""
-
-
-def _judged_question(answers: Sequence[Row]) -> _Question:
+def _judged_question(answers: Sequence[Row]) -> dict[str, float]:
     predictions: dict[superglue.AnswerId, int] = {(0, 0, row.id): int(row.extra["prediction"]) for row in answers}
     targets: dict[superglue.AnswerId, int] = {(0, 0, row.id): int(row.target) for row in answers}
-    values = superglue.multirc(predictions, targets)
-    hits = sum(predictions[key] and targets[key] for key in targets)
-    counted = sum(predictions.values()) + sum(targets.values())
-    return _Question(answers[0].id, values["exact_match"], values["f1_m"], hits, counted)
+    return superglue.multirc(predictions, targets)
 
 
-def _measure_record(rows: Sequence[Row], lost: int) -> dict[str, Metric]:
-    items = [(row.id, row.scores["exact_match"], row.scores["f1"]) for row in rows]
-    passages = [row.cluster for row in rows]
-
-    def mean(*places: int) -> Callable[[Sequence[tuple[Any, ...]]], float]:
-        return lambda found: sum(item[place] for item in found for place in places) / len(found) / len(places)
-
-    wanted = {"exact_match": mean(1), "f1": mean(2), "f1_and_em": mean(1, 2)}
-    metrics = {name: corpus.statistic(items, f, clusters=passages, lost=lost) for name, f in wanted.items()}
+def _measure_record(rows: Sequence[Row]) -> dict[str, Metric]:
+    metrics = {name: mean_metric(rows, name) for name in ("exact_match", "f1", "f1_and_em")}
     missing = sum("missing" in row.extra for row in rows)
     return {**metrics, "missing": corpus.plain(missing, len(rows))} if missing else metrics
 
@@ -212,6 +192,7 @@ COLLECTION = Collection(
     main={part: _MAIN.get(part, "accuracy") for part in PROMPTS},
     scored=[(part,) for part in superglue.SCORED_TASKS],
     measure=measure,
+    statistics=statistics,
 )
 
 

@@ -4,7 +4,7 @@ MultiRC has a sample for each answer ("MultiRC/passage/question/answer"), ReCoRD
 one for each line, named by its idx.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,20 +68,25 @@ PROMPTS: Mapping[str, LabelTask] = {part: _label_task(part) for part in _PREAMBL
 """How each task is put to a model: our own words, since SuperGLUE has none."""
 
 
-def find_parts(data: Path, split: str) -> dict[str, Path]:
+def find_parts(data: Path, split: str, wanted: Sequence[str] = ()) -> dict[str, Path]:
     """The file of each part below `data`, which may also be the folder or the file of a single part.
 
-    A folder with one JSONL file needs no split. Raises UsageError where there is no part.
+    A folder with one JSONL file needs no split; a file is of the one part that is `wanted`, else of the one its folder
+    is named after. Raises UsageError where there is no part.
     """
     by_lower = {part.lower(): part for part in PROMPTS}
     single = data.parent.name if data.is_file() else data.name
+    if data.is_file() and len(wanted) == 1:
+        single = wanted[0]
     if single.lower() in by_lower:
         file = data if data.is_file() else _find(data, split)
         found = {by_lower[single.lower()]: file} if file else {}
     else:
         found = {part: file for part in PROMPTS if (file := _find(data / part, split)) is not None}
     if not found:
-        raise UsageError(f"{data}: no SuperGLUE data here; it needs folders such as BoolQ/ with {split}.jsonl")
+        raise UsageError(
+            f"{data}: no SuperGLUE data here; give folders such as BoolQ/ with {split}.jsonl, or a file and --subject"
+        )
     return found
 
 

@@ -10,14 +10,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.aggregate import mean_metric
+from evalkit.aggregate import mean_metric, to_metric
 from evalkit.benchmarks import corpus, labels, prompting
 from evalkit.benchmarks.choices import GENERATE, PREDICTIONS, RANK, Choices, choose
-from evalkit.benchmarks.files import Record, read_lines, read_text
+from evalkit.benchmarks.files import Record, kind_of, read_lines, read_text
 from evalkit.benchmarks.predictions import Answer, Predictions, by_id
 from evalkit.errors import DataError
 from evalkit.metrics import choice
 from evalkit.record import Metrics, Row
+from evalkit.stats.intervals import proportion_interval
 from evalkit.task import Outcome, Params, Request, Response, Sample, Task, TaskFile, check_unique_ids
 
 if TYPE_CHECKING:
@@ -101,14 +102,15 @@ def aggregate(rows: Sequence[Row]) -> Metrics:
     right, twins = [bool(row.scores["acc"]) for row in kept], [row.cluster for row in kept]
     metrics = {"acc": mean_metric(rows, "acc")}
     if kept:
-        share = choice.all_right_by_group(right, twins)
-        metrics["twins"] = corpus.plain(share, len(set(twins)), lost=corpus.unscored(rows))
+        count = len(set(twins))
+        whole = round(choice.all_right_by_group(right, twins) * count)
+        metrics["twins"] = to_metric(proportion_interval(whole, count), unscored=corpus.unscored(rows))
     return Metrics(metrics)
 
 
 def read_predictions(path: Path, task: Task) -> Predictions:
     """JSONL of qID and answer, or the official file of one answer per line in the order of the data."""
-    if path.suffix == ".jsonl":
+    if kind_of(path) == ".jsonl":
         pairs = [(record.text("qID"), str(record.get("answer"))) for record in read_lines(path)]
     else:
         answers = read_text(path).split()

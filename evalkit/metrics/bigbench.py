@@ -2,8 +2,8 @@
 
 Sources: Srivastava et al., "Beyond the Imitation Game", 2022; the ports of `json_task.py` in lm-evaluation-harness
 0.3 (multiple_choice_grade with its hashed tie break, exact_str_match, post-processing). The remaining metrics follow
-the paper's descriptions; where BIG-bench calls T5's metrics, so do their definitions here. BLEURT needs a model and is
-not offered.
+the paper's descriptions; where BIG-bench calls T5's metrics, so do their definitions here. BLEURT needs a model:
+`evalkit.benchmarks.bleurt`.
 """
 
 import hashlib
@@ -103,9 +103,14 @@ def multiple_choice_grade(log_likelihoods: LogLikelihoods, target_scores: Choice
 
 def macro_f1(log_likelihoods: LogLikelihoods, target_scores: Choices) -> float:
     """Macro F1 of the picked choices against the best-scored ones, taken as class labels."""
-    picked: list[Hashable] = [*_picked(log_likelihoods, target_scores)]
-    best: list[Hashable] = [max(scores, key=lambda choice: scores[choice]) for scores in target_scores]
-    return classification.macro_f1(picked, best)
+    return classification.macro_f1(*picked_and_best(log_likelihoods, target_scores))
+
+
+def picked_and_best(
+    log_likelihoods: LogLikelihoods, target_scores: Choices
+) -> tuple[Sequence[Hashable], Sequence[Hashable]]:
+    """The picked and the best-scored choice of each example."""
+    return _picked(log_likelihoods, target_scores), [max(scores, key=lambda c: scores[c]) for scores in target_scores]
 
 
 def choice_probabilities(log_likelihoods: Sequence[float]) -> list[float]:

@@ -33,9 +33,14 @@ def ece_equal_mass(confidences: Numbers, correct: Sequence[bool], bins: int = 10
         UsageError: the lengths differ or are zero, or a confidence is not in 0 to 1.
     """
     chances, right = _columns(confidences, correct)
+    return _binned_error(chances, right, equal_mass_edges(chances, bins))
+
+
+def equal_mass_edges(chances: Column, bins: int) -> Column:
+    """Upper edges of bins of about equally many confidences; see `ece_equal_mass`."""
     chunks = np.array_split(np.sort(chances), min(bins, len(chances)))
     middles = [(left[-1] + next_[0]) / 2 for left, next_ in pairwise(chunks)]
-    return _binned_error(chances, right, np.array(sorted({*middles, 1.0})))
+    return np.array(sorted({*middles, 1.0}))
 
 
 def ece_equal_width(confidences: Numbers, correct: Sequence[bool], bins: int = 10) -> float:
@@ -136,7 +141,7 @@ def platt_scaling(confidences: Numbers, correct: Sequence[bool]) -> tuple[float,
     chances, right = _columns(confidences, correct)
     if right.min() == right.max():
         raise UsageError("Platt scaling needs right and wrong predictions; all of these are the same.")
-    odds, n = _log_odds(chances), len(right)
+    odds, n = log_odds(chances), len(right)
 
     def loss(weights: Column) -> tuple[float, Column]:
         raw = odds * weights[0] + weights[1]
@@ -151,7 +156,7 @@ def platt_scaling(confidences: Numbers, correct: Sequence[bool]) -> tuple[float,
 
 def platt_scaled(confidences: Numbers, coefficient: float, intercept: float) -> Column:
     """Confidences after Platt scaling, shape (n,)."""
-    return _sigmoid(_log_odds(np.asarray(confidences, dtype=np.float64)) * coefficient + intercept)
+    return _sigmoid(log_odds(np.asarray(confidences, dtype=np.float64)) * coefficient + intercept)
 
 
 def helm_calibration(confidences: Numbers, correct: Sequence[bool]) -> dict[str, float]:
@@ -189,7 +194,8 @@ def _binned_error(chances: Column, right: Column, edges: Column) -> float:
     return float(np.abs(gaps).sum() / len(chances))
 
 
-def _log_odds(chances: Column) -> Column:
+def log_odds(chances: Column) -> Column:
+    """Logits of probabilities, those of 0 and 1 kept finite."""
     inside = np.clip(chances, _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)
     return np.log(inside / (1 - inside))
 

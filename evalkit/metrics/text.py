@@ -9,7 +9,8 @@ import re
 import string
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from evalkit.metrics.checks import require_same_length
 from evalkit.metrics.tokens import international_tokens
@@ -17,6 +18,8 @@ from evalkit.metrics.tokens import international_tokens
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _DROP_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ROUGE_SEPARATOR = re.compile(r"[^a-z0-9]+")
+
+_ORDERS = (1, 2, 3, 4)
 
 Stem = Callable[[str], str]
 Tokens = Sequence[str]
@@ -128,17 +131,55 @@ def corpus_bleu(predictions: Sequence[str], targets: Sequence[Sequence[str]]) ->
         UsageError: the lengths differ or are zero.
     """
     require_same_length(predictions, targets, "BLEU")
-    hits, totals, length, closest = [0] * 4, [0] * 4, 0, 0
-    for prediction, references in zip(predictions, targets, strict=True):
-        words = international_tokens(prediction)
-        wanted = [international_tokens(reference) for reference in references]
-        length, closest = length + len(words), closest + _closest_length(wanted, len(words))
-        for order in range(4):
-            matched, _ = _clipped_precision(words, wanted, order + 1)
-            hits[order], totals[order] = hits[order] + matched, totals[order] + max(len(words) - order, 0)
-    if not any(hits) or not all(totals):
+    return bleu_of_counts(sum_counts(map(bleu_counts, predictions, targets)))
+
+
+@dataclass(frozen=True)
+class BleuCounts:
+    """What one text, or a corpus of them, contributes to BLEU."""
+
+    hits: tuple[int, ...]
+    """Matched n-grams of 1 to 4 tokens."""
+    totals: tuple[int, ...]
+    """N-grams in all."""
+    length: int
+    """Tokens."""
+    closest: int
+    """Tokens of the references closest in length."""
+
+    def minus(self, other: "BleuCounts") -> "BleuCounts":
+        """The corpus without a text of it."""
+        hits, totals = (
+            tuple(a - b for a, b in zip(*pair, strict=True))
+            for pair in ((self.hits, other.hits), (self.totals, other.totals))
+        )
+        return BleuCounts(hits, totals, self.length - other.length, self.closest - other.closest)
+
+
+def bleu_counts(prediction: str, references: Sequence[str]) -> BleuCounts:
+    """The counts of one text against its references."""
+    words = international_tokens(prediction)
+    wanted = [international_tokens(reference) for reference in references]
+    hits = tuple(_clipped_precision(words, wanted, order)[0] for order in _ORDERS)
+    totals = tuple(max(len(words) - order + 1, 0) for order in _ORDERS)
+    return BleuCounts(hits, totals, len(words), _closest_length(wanted, len(words)))
+
+
+def sum_counts(counts: Iterable[BleuCounts]) -> BleuCounts:
+    """The counts of a corpus."""
+    found = list(counts)
+    hits, totals = (
+        tuple(map(sum, zip(*columns, strict=True))) for columns in ([c.hits for c in found], [c.totals for c in found])
+    )
+    return BleuCounts(hits, totals, sum(c.length for c in found), sum(c.closest for c in found))
+
+
+def bleu_of_counts(counts: BleuCounts) -> float:
+    """Corpus BLEU, 0 to 100, from its counts."""
+    if not any(counts.hits) or not all(counts.totals):
         return 0.0
-    return 100 * math.exp(min(0.0, 1 - closest / length)) * math.exp(_smoothed_log_precision(hits, totals))
+    brevity = math.exp(min(0.0, 1 - counts.closest / counts.length))
+    return 100 * brevity * math.exp(_smoothed_log_precision(counts.hits, counts.totals))
 
 
 def chrf(prediction: str, targets: Sequence[str], order: int = 6, beta: float = 2.0) -> float:
