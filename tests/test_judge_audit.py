@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from evalkit.errors import DataError, UsageError
-from evalkit.judge.audit.attacks import ATTACKS, CONTROL, attack_results, attack_samples, attack_task
+from evalkit.judge.audit.attacks import ATTACKS, CONTROL, DEFAULT_ITEMS, attack_results, attack_samples, attack_task
 from evalkit.judge.audit.canaries import with_canaries
 from evalkit.judge.audit.judgements import Judgement, read_prd
 from evalkit.judge.audit.measures import ReportCard, accuracy, position, report_card, self_consistency
@@ -16,8 +16,10 @@ from evalkit.judge.audit.pairs import LABEL_FIELD, bundled_pairs, label_of, load
 from evalkit.judge.pairwise import pairwise_task
 from evalkit.judge.pointwise import CANARY, judged_sample, pointwise_task
 from evalkit.judge.rubric_files import load_rubric
+from evalkit.judge.session import JudgeSettings
+from evalkit.judge.session import audit as try_judge
 from evalkit.judge.task_parts import JudgeModel, JudgeOptions, Subject, load_judge
-from evalkit.runner import RunOptions, run
+from evalkit.runner import DryRun, RunOptions, run
 from evalkit.stats.agreement import cohen_kappa
 from evalkit.task import Request, Response, Sample
 
@@ -165,6 +167,19 @@ def test_repeats_that_differ_lower_the_self_consistency(tmp_path: Path) -> None:
     assert audit(tmp_path / "same", lambda _: "[[A]]", repeats=3).self_consistency.value == 1.0
 
 
+def test_repeats_of_a_pair_are_dependent_and_narrow_no_interval(tmp_path: Path) -> None:
+    def say(prompt: str) -> str:
+        first, second = (text.splitlines()[1:-1] for text in shown(prompt))
+        return "[[A]]" if first > second else "[[B]]"
+
+    once, thrice = audit(tmp_path / "1", say), audit(tmp_path / "3", say, repeats=3)
+    assert thrice.kappa == once.kappa
+    for name in ("pair_accuracy", "accuracy"):
+        narrow, wide = getattr(thrice, name), getattr(once, name)
+        assert narrow.value == wide.value
+        assert narrow.high - narrow.low > 0.9 * (wide.high - wide.low)
+
+
 def test_self_consistency_is_undefined_without_repeats() -> None:
     assert self_consistency([Judgement("p", "ab", "a")]).value is None
 
@@ -185,20 +200,32 @@ def test_the_reference_judge_passes_its_own_audit_and_beats_both_baselines(tmp_p
 
 
 LAYOUTS: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
-    "llmbar": ([{"input": "q", "output_1": "x", "output_2": "y", "label": 2}], ["b"]),
+    "llmbar": (
+        [{"input": "q", "output_1": "x", "output_2": "y", "label": 2},
+         {"input": "p", "output_1": "x", "output_2": "y", "label": 1}],
+        ["b", "a"],
+    ),
     "pandalm": (
         [
-            {"idx": 7, "instruction": "q", "input": "", "response1": "x", "response2": float("nan"),
-             "annotator1": 1, "annotator2": 1, "annotator3": 0},
-            {"idx": 8, "instruction": "q", "input": "", "response1": "x", "response2": "y",
-             "annotator1": 0, "annotator2": 1, "annotator3": 2},
+            {"idx": 7, "motivation_app": "Grammarly", "cmp_key": "m-7b_n-7b", "instruction": "q", "input": float("nan"),
+             "response1": "x", "response2": float("nan"), "annotator1": 1, "annotator2": 1, "annotator3": 0},
+            {"idx": 8, "motivation_app": "Grammarly", "cmp_key": "m-7b_o-7b", "instruction": "q", "input": "context",
+             "response1": "x", "response2": "y", "annotator1": 0, "annotator2": 1, "annotator3": 2},
         ],
         ["a"],
     ),
     "judgebench": (
-        [{"pair_id": "z", "question": "q", "response_A": "x", "response_B": "y", "label": "B>A", "source": "s"}], ["b"],
+        [{"pair_id": "0f-11", "original_id": 1420, "source": "mmlu-pro-law", "question": "q", "response_model": "m",
+          "response_A": "x", "response_B": "y", "label": "B>A"},
+         {"pair_id": "0f-12", "original_id": "cf3", "source": "livecodebench", "question": "q", "response_model": "m",
+          "response_A": "x", "response_B": "y", "label": "A>B"}],
+        ["b", "a"],
     ),
-    "autoj": ([{"prompt": "q", "response 1": "x", "response 2": "y", "label": 2, "scenario": "s"}], ["tie"]),
+    "autoj": (
+        [{"scenario": "seeking_advice", "label": label, "prompt": "q", "response 1": "x", "response 2": "y"}
+         for label in (0, 1, 2)],
+        ["a", "b", "tie"],
+    ),
     "lfqa": ([{"question": "q", "answer_a": "x", "answer_b": "y", "overall_preference": -1}], ["a"]),
 }  # fmt: skip
 
@@ -206,12 +233,22 @@ LAYOUTS: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_public_layout_is_recognised_by_its_keys(tmp_path: Path, layout: str) -> None:
     contents, labels = LAYOUTS[layout]
-    path = tmp_path / "pairs.json"
-    path.write_text(json.dumps(contents))
-    pairs = load_pairs(path)
-    assert [label_of(pair) for pair in pairs] == labels
-    assert pairs[0].fields["response_a"] == "x"
-    assert pairs[0].fields["instruction"] == "q"
+    whole, lines = tmp_path / "pairs.json", tmp_path / "pairs.jsonl"
+    whole.write_text(json.dumps(contents, indent=4))
+    lines.write_text("".join(json.dumps(content) + "\n" for content in contents))
+    for path in (whole, lines):
+        pairs = load_pairs(path)
+        assert [label_of(pair) for pair in pairs] == labels
+        assert pairs[0].fields["response_a"] == "x"
+        assert pairs[0].fields["instruction"] == "q"
+
+
+def test_a_text_that_pandalm_writes_as_nan_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "testset.json"
+    path.write_text(json.dumps(LAYOUTS["pandalm"][0]))
+    assert "NaN" in path.read_text()
+    (pair,) = load_pairs(path)
+    assert (pair.fields["input"], pair.fields["response_b"]) == ("", "")
 
 
 def vote(winner: str, turn: int, models: tuple[str, str] = ("m", "n")) -> dict[str, Any]:
@@ -222,7 +259,7 @@ def vote(winner: str, turn: int, models: tuple[str, str] = ("m", "n")) -> dict[s
     }  # fmt: skip
     return {
         "question_id": 81, "model_a": models[0], "model_b": models[1], "winner": winner,
-        "judge": "expert", "turn": turn,
+        "judge": "expert_0", "turn": turn,
         "conversation_a": talk[models[0]], "conversation_b": talk[models[1]],
     }  # fmt: skip
 
@@ -234,6 +271,42 @@ def test_mtbench_votes_count_together_whatever_their_order(tmp_path: Path) -> No
     first, second = load_pairs(path)
     assert (label_of(first), first.fields["response_a"]) == ("a", "m1")
     assert (label_of(second), second.fields["response_b_2"], second.fields["question_2"]) == ("tie", "n2", "q2")
+
+
+def test_verdicts_of_gpt4_are_no_votes_of_people(tmp_path: Path) -> None:
+    path = tmp_path / "votes.jsonl"
+    votes = [vote("model_a", 1), vote("model_a", 2), {**vote("model_b", 1), "judge": "author_2"}]
+    gpt4 = {**vote("tie (inconsistent)", 1), "judge": ["gpt-4", "pair-v2"]}
+    path.write_text("".join(json.dumps(one) + "\n" for one in (*votes, gpt4, gpt4)))
+    assert [(pair.id, label_of(pair)) for pair in load_pairs(path)] == [("81-m-n-2", "a")]
+
+
+def test_two_turns_are_judged_by_a_rubric_that_shows_both(tmp_path: Path) -> None:
+    path = tmp_path / "votes.jsonl"
+    path.write_text("".join(json.dumps(vote("model_a", turn)) + "\n" for turn in (1, 2)))
+    found = try_judge("fake/say:[[A]]", path, JudgeSettings(retries=0), lambda: RunOptions(tmp_path))
+    assert found.runs[0].manifest.judge is not None
+    assert found.runs[0].manifest.judge["rubric"] == "mt-bench-pair"
+    assert (found.card.judgements, sum(found.card.unscored.values())) == (4, 0)
+
+
+def test_an_audit_of_fewer_pairs_is_measured_over_those(tmp_path: Path) -> None:
+    options = RunOptions(tmp_path, limit=10)
+    found = try_judge("reference", None, JudgeSettings(), lambda: options)
+    assert (found.card.pairs, found.card.judgements) == (10, 20)
+    with pytest.raises(UsageError, match="--limit 0"):
+        try_judge("reference", None, JudgeSettings(), lambda: RunOptions(tmp_path, limit=0))
+
+
+def test_a_dry_run_of_an_audit_counts_its_attacks_too(tmp_path: Path) -> None:
+    with pytest.raises(DryRun) as plan:
+        try_judge("fake/hash", None, JudgeSettings(), lambda: RunOptions(tmp_path, dry_run=True))
+    assert len(plan.value.waiting) == 2 * 42 + 2 * 2 * DEFAULT_ITEMS * len(ATTACKS)
+
+
+def test_the_runs_of_a_named_audit_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    found = try_judge("reference", None, JudgeSettings(), lambda: RunOptions(tmp_path, name="trial", limit=10))
+    assert [run.id for run in found.runs] == ["trial-1", "trial-2", "trial-3"]
 
 
 def test_mtbench_votes_without_a_majority_are_left_out(tmp_path: Path) -> None:
@@ -254,6 +327,10 @@ def test_the_faireval_folder_is_read_as_a_whole(tmp_path: Path) -> None:
     assert label_of(load_pairs(tmp_path)[0]) == "b"
     human.write_text("VICUNA13B\nTIE\n")
     with pytest.raises(DataError, match="2 labels for 1 questions"):
+        load_pairs(tmp_path)
+    human.write_text("VICUNA13B\n")
+    (tmp_path / "answer" / "answer_gpt35.jsonl").write_text('{"question_id": 2, "text": "x"}\n')
+    with pytest.raises(DataError, match="answers question 2 where question 1 is asked"):
         load_pairs(tmp_path)
 
 
@@ -324,6 +401,18 @@ def test_every_attack_is_made_on_every_chosen_item() -> None:
     assert len(samples) == 3 * len(ATTACKS)
     assert len({sample.id for sample in samples}) == len(samples)
     assert all(LABEL_FIELD not in sample.fields for sample in samples)
+
+
+def test_pairs_that_cannot_be_attacked_leave_that_to_the_bundled_ones(tmp_path: Path) -> None:
+    path = tmp_path / "votes.jsonl"
+    path.write_text(json.dumps(vote("model_a", 2)) + "\n")
+    found = try_judge("fake/say:[[C]]", path, JudgeSettings(retries=0), lambda: RunOptions(tmp_path))
+    assert (found.card.pairs, {one.tried for one in found.attacks_open}) == (1, {2 * DEFAULT_ITEMS})
+
+
+def test_recorded_verdicts_given_as_pairs_are_told_the_way(shared: Path) -> None:
+    with pytest.raises(DataError, match="`evalkit audit NAME --verdicts` reads them"):
+        load_pairs(shared / "judge" / "prd_vicuna80_pairwise.jsonl")
 
 
 def test_pairs_without_references_cannot_serve_a_rubric_that_needs_them(shared: Path) -> None:

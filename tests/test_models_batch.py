@@ -227,3 +227,33 @@ def number_task(count: int) -> Task:
         aggregate=lambda rows: Metrics({"score": mean_metric(rows, "score")}),
         primary="score",
     )
+
+
+def test_replies_that_cannot_be_scored_go_into_a_second_batch_and_are_found_again(
+    server: Loopback, tmp_path: Path
+) -> None:
+    server.plan(record=True)
+    seen: set[str] = set()
+
+    def score(sample: Sample, response: Response) -> Outcome:
+        known = sample.id in seen
+        seen.add(sample.id)
+        return Outcome({"score": float(response.text)}) if known else Outcome(unscored="unparsable", detail="at first")
+
+    task = Task(
+        name="again",
+        protocol="again/1",
+        samples=tuple(Sample(f"s{i}", {"q": f"item {i}"}) for i in range(3)),
+        render=lambda sample, style: Request(sample.id, (Message("user", sample.fields["q"]),)),
+        score=score,
+        aggregate=lambda rows: Metrics({"score": mean_metric(rows, "score")}),
+        primary="score",
+        retries=1,
+    )
+    made = run(task, model_at(server), RunOptions(tmp_path))
+    assert [row.extra["retries"] for row in made.rows] == [1, 1, 1]
+    assert server.stats()["calls"] == 6
+    assert len(server.stats()["answered"]) == 6
+    again = run(task, model_at(server), RunOptions(tmp_path))
+    assert [row.scores for row in again.rows] == [row.scores for row in made.rows]
+    assert server.stats()["calls"] == 6

@@ -245,7 +245,7 @@ def test_a_model_that_is_replaced_in_mid_run_stops_it(server: Loopback, monkeypa
 
 
 def test_a_model_the_server_lacks_is_a_usage_error(server: Loopback) -> None:
-    with pytest.raises(UsageError, match="`ollama pull nobody`"):
+    with pytest.raises(UsageError, match="`evalkit models --pull nobody`"):
         model_at("nobody")
 
 

@@ -315,6 +315,30 @@ def test_a_refused_temperature_is_left_out_and_the_response_says_so(server: Loop
     assert {response.detail for response in found.values()} == {"the server takes no temperature and used its own"}
 
 
+def test_a_server_that_takes_no_schema_is_asked_without_and_the_response_says_so(server: Loopback) -> None:
+    server.plan(untaken=["response_format"], record=True)
+    found = ask(model_at(server, concurrency=1), chat(3, schema={"type": "object"}))
+    assert reasons(found) == {None}
+    assert {response.detail for response in found.values()} == {"the server holds no model to a schema"}
+    stats = server.stats()
+    assert stats["calls"] == 4
+    assert all("response_format" not in body for body in stats["bodies"])
+
+
+def test_a_server_without_log_probabilities_is_asked_for_fewer_and_then_for_none(server: Loopback) -> None:
+    server.plan(untaken=["logprobs"])
+    found = ask(model_at(server, concurrency=1), chat(3, top_logprobs=20, max_tokens=9))
+    assert reasons(found) == {None}
+    assert {response.top_logprobs for response in found.values()} == {()}
+    assert server.stats()["calls"] == 5
+
+
+def test_a_question_of_one_token_is_never_asked_without_log_probabilities(server: Loopback) -> None:
+    server.plan(untaken=["logprobs"])
+    with pytest.raises(ModelError, match="refuses every request"):
+        ask(model_at(server, concurrency=1), chat(3, top_logprobs=20, max_tokens=1))
+
+
 def test_a_parameter_that_cannot_be_left_out_ends_the_run_instead_of_asking_for_ever(server: Loopback) -> None:
     server.plan(untaken=["temperature"])
     with pytest.raises(ModelError, match="refuses every request"):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from evalkit.errors import UsageError
 from evalkit.judge.pairwise import PAIR_FIELD, pair_verdicts
+from evalkit.judge.pointwise import CANARY
 from evalkit.judge.verdict import Verdict, unscored
 from evalkit.record import Row
 
@@ -44,7 +45,7 @@ class Standing:
 def ballots(rows_by_judge: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, Verdict]]:
     """The verdicts in the rows of judged Runs, one Run per judge; pairs count once, both orders put together.
 
-    Repeats of an item are items of their own. Raises UsageError for fewer than two judges.
+    Repeats of an item are items of their own, and planted canaries none. Raises UsageError for fewer than two judges.
     """
     if len(rows_by_judge) < 2:
         raise UsageError("a jury needs at least two judges: name them with --judge, once each")
@@ -59,7 +60,7 @@ def _verdicts(rows: Sequence[Row]) -> dict[str, Verdict]:
             else Verdict(choice=pair.kind)
             for pair in pair_verdicts(rows)
         }
-    return {f"{row.id}#{row.repeat}": _row_verdict(row) for row in rows}
+    return {f"{row.id}#{row.repeat}": _row_verdict(row) for row in rows if CANARY not in row.tags}
 
 
 def _row_verdict(row: Row) -> Verdict:

@@ -8,7 +8,7 @@ the candidate and "b" what it is compared with, whatever was shown first. Identi
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from evalkit.aggregate import mean_metric, to_metric
 from evalkit.errors import UsageError
@@ -21,11 +21,16 @@ from evalkit.models import Model
 from evalkit.record import Metric, Metrics, Row
 from evalkit.task import Outcome, Request, Response, Sample, Task
 
+if TYPE_CHECKING:
+    from evalkit.stats.intervals import Estimate
+
 Winner = Literal["a", "b", "tie"]
 Kind = Literal["win", "loss", "tie", "inconsistent", "unscored"]
 KINDS: tuple[Kind, ...] = ("win", "loss", "tie", "inconsistent", "unscored")
 
 ORDER_FIELD, PAIR_FIELD = "order", "pair"
+ALPACA_EVAL_PARSER = "choice_probability"
+"""The parser of rubrics that are asked as AlpacaEval 2 asks: one token, one order."""
 _PREFERENCE: Mapping[str, float] = {"a": 1.0, "tie": 0.5, "b": 0.0}
 
 
@@ -215,7 +220,7 @@ def first_position(rows: Sequence[Row]) -> Metric:
     decisive = [row for row in rows if row.extra.get("winner") in {"a", "b"}]
     first = [float(row.extra["winner"] == str(row.fields[ORDER_FIELD])[0]) for row in decisive]
     pairs = [str(row.fields[PAIR_FIELD]) for row in decisive]
-    return to_metric(estimate_mean(first, clusters=pairs if len(set(pairs)) > 1 else None))
+    return to_metric(as_share(estimate_mean(first, clusters=pairs if len(set(pairs)) > 1 else None)))
 
 
 def _share(verdicts: Sequence[PairVerdict], values: Sequence[float], lost: int) -> Metric:
@@ -224,7 +229,14 @@ def _share(verdicts: Sequence[PairVerdict], values: Sequence[float], lost: int) 
 
     clusters = [verdict.cluster or verdict.id for verdict in verdicts]
     several = 1 < len(set(clusters)) < len(clusters)
-    return to_metric(estimate_mean(values, clusters=clusters if several else None), unscored=lost)
+    return to_metric(as_share(estimate_mean(values, clusters=clusters if several else None)), unscored=lost)
+
+
+def as_share(estimate: "Estimate") -> "Estimate":
+    """The estimate of a share with its interval cut to 0 to 1: Student's t over few clusters knows nothing of it."""
+    if estimate.low is None or estimate.high is None:
+        return estimate
+    return replace(estimate, low=max(0.0, estimate.low), high=min(1.0, estimate.high))
 
 
 def _alpaca_outcome(sample: Sample, response: Response, rubric: Rubric) -> Outcome:

@@ -106,7 +106,7 @@ def outcome(sample: Sample, response: Response, rubric: Rubric) -> Outcome:
 def _scores(verdict: Verdict, rubric: Rubric) -> dict[str, float]:
     assert verdict.score is not None
     scores = {"score": verdict.score}
-    shown = {criterion.name for criterion in rubric.criteria} | {"mass"}
+    shown = {criterion.name for criterion in rubric.criteria} | {"mass", "weighted", "embedding"}
     scores |= {name: value for name, value in verdict.components.items() if name in shown}
     return scores if rubric.empty_score is None else {**scores, "empty_response": 0.0}
 
@@ -118,7 +118,7 @@ def aggregate(rows: Sequence[Row], rubric: Rubric) -> Metrics:
     scale, where bad answers belong.
     """
     real = [row for row in rows if CANARY not in row.tags]
-    names = sorted({name for row in real for name in row.scores})
+    names = sorted({"score"}.union(*(row.scores for row in real)))
     overall = {name: mean_metric(real, name) for name in names}
     tagged = [row for row in real if row.tags]
     groups = {"family": by_group(tagged, lambda row: row.tags[0], names)} if tagged else {}

@@ -11,7 +11,7 @@ The default judge. It measures three likenesses from 0 to 1, each of which can o
 
 so the score is bounded, never falls when a likeness rises, is 100 for an exact match (quotes, commas, full stops and
 the way a number is written do not count; capitals do) and 0 for an empty response. The coefficients were fitted to
-GPT-4's scores of one model's 100 answers; `docs/decisions/0004-reference-judge.md` says how, and how well it does.
+GPT-4's scores of one model's 100 answers and tested on another's; `docs/decisions/0004-reference-judge.md` says how.
 """
 
 import math
@@ -45,12 +45,15 @@ class ReferenceJudge:
     embed: Embed | None = None
     """Adds the component "embedding" (cosine of the two sentence vectors). It is shown, never counted: the
     coefficients were fitted without it."""
+    embedding: str | None = None
+    """The name of what embeds: verdicts that show another likeness are other verdicts."""
 
     name = "reference"
 
     def fingerprint(self) -> str:
-        """Changes when the same texts may score differently."""
-        return digest({"judge": self.name, "version": VERSION, "coefficients": dict(COEFFICIENTS)})
+        """Changes when the same texts may score differently, or show another likeness."""
+        content: dict[str, object] = {"judge": self.name, "version": VERSION, "coefficients": dict(COEFFICIENTS)}
+        return digest(content if self.embedding is None else {**content, "embedding": self.embedding})
 
     def score(self, instruction: str, input: str, reference: str | Sequence[str], response: str) -> Verdict:
         """Score one response, 0 to 100; of several reference answers the nearest one counts.

@@ -12,6 +12,7 @@ from evalkit.judge.parse import PARSERS
 from evalkit.judge.parse.structured import schema
 from evalkit.judge.rubrics import TEMPLATE_KEYS, Criterion, Rubric, Scale
 from evalkit.task import Params
+from evalkit.yaml_file import YamlFile, read_yaml
 
 RUBRIC_DIR = Path(__file__).parent / "rubrics"
 
@@ -39,31 +40,17 @@ def load_rubric(name: str) -> Rubric:
         path = RUBRIC_DIR / f"{name}.yaml"
         if name not in rubric_names():
             raise UsageError(f"no rubric named {name!r}: there are {', '.join(rubric_names())}, or give a .yaml file")
-    return _rubric(path, _read_yaml(path))
+    return _rubric(read_yaml(path, "a rubric file"))
 
 
-def _read_yaml(path: Path) -> Mapping[str, Any]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such rubric file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        raise DataError(path, f"not valid YAML ({error.__class__.__name__})", line=mark and mark.line + 1) from None
-    if not isinstance(content, dict):
-        raise DataError(path, f"a rubric must be a mapping with the keys {', '.join(_REQUIRED)}")
-    return content
-
-
-def _rubric(path: Path, content: Mapping[str, Any]) -> Rubric:
+def _rubric(read: YamlFile) -> Rubric:
+    path, content = read.path, read.content
     for key in content:
         if key not in _KEYS:
-            raise DataError(path, f"unknown key {key!r}: a rubric has {', '.join(sorted(_KEYS))}")
+            raise read.error(f"unknown key {key!r}: a rubric has {', '.join(sorted(_KEYS))}", key)
     for key in _REQUIRED:
         if key not in content:
-            raise DataError(path, f"the key {key!r} is missing")
+            raise read.error(f"the key {key!r} is missing")
     try:
         rubric = Rubric(**_parts(content))
     except (TypeError, ValueError, KeyError, AttributeError) as error:

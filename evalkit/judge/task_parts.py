@@ -1,13 +1,18 @@
 """What every judging task shares: who is judged by whom, items settled without a call, and the judge's fingerprint."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evalkit.digest import digest
+from evalkit.errors import UsageError
 from evalkit.judge.rubrics import Rubric
 from evalkit.models import Model, ModelOptions, load
+from evalkit.redraw import RETRY_TEMPERATURE
 from evalkit.task import Outcome, Request, Response, Sample
+
+if TYPE_CHECKING:
+    from evalkit.models.prices import Estimate
 
 REFERENCE = "reference"
 """The judge's name that means no language model at all."""
@@ -36,12 +41,29 @@ class JudgeOptions:
     fenced: bool | None = None
     """Overrides the rubric's own fencing; None keeps it."""
 
+    def __post_init__(self) -> None:
+        if self.retries < 0:
+            raise UsageError(f"retries {self.retries}: give a number of at least 0")
 
-def load_judge(name: str, options: ModelOptions | None = None) -> Model:
-    """A judge by name: `reference`, or any `provider/name`. Raises UsageError as `models.load` does."""
+
+def load_judge(name: str, options: ModelOptions | None = None, *, embedding: str | None = None) -> Model:
+    """A judge by name: `reference`, or any `provider/name`.
+
+    Args:
+        name: whose verdicts are wanted.
+        options: how a provider works.
+        embedding: a sentence-transformers model whose likeness the reference judge shows beside its own.
+
+    Raises UsageError as `models.load` and `embedding.sentence_embedder` do.
+    """
+    from evalkit.judge.embedding import sentence_embedder
+    from evalkit.judge.reference import ReferenceJudge
     from evalkit.judge.reference_model import ReferenceModel
 
-    return ReferenceModel() if name == REFERENCE else JudgeModel(load(name, options))
+    if name == REFERENCE:
+        embed = None if embedding is None else sentence_embedder(embedding)
+        return ReferenceModel(ReferenceJudge(embed, embedding))
+    return JudgeModel(load(name, options))
 
 
 class JudgeModel:
@@ -74,6 +96,14 @@ class JudgeModel:
         """The model's own."""
         return self.model.usage()
 
+    @property
+    def estimate(self) -> Callable[[Sequence[Request]], "Estimate"] | None:
+        """What asking would cost, where the model knows; settled requests cost nothing."""
+        inner: Callable[[Sequence[Request]], Estimate] | None = getattr(self.model, "estimate", None)
+        if inner is None:
+            return None
+        return lambda requests: inner([one for one in requests if one.params.max_tokens > 0])
+
 
 def request(sample: Sample, rubric: Rubric, options: JudgeOptions) -> Request:
     """The question to the judge about one sample."""
@@ -101,6 +131,7 @@ def judge_record(judge: Model, rubric: Rubric, subject: Subject, options: JudgeO
     return {
         "name": judge.name,
         "kind": rubric.kind,
+        "low": rubric.scale.low if rubric.scale else 0.0,
         "top": rubric.scale.high if rubric.scale else 1.0,
         "judge_fingerprint": judge.fingerprint(),
         "rubric": rubric.name,
@@ -110,5 +141,7 @@ def judge_record(judge: Model, rubric: Rubric, subject: Subject, options: JudgeO
         "subject": subject.name,
         "subject_fingerprint": subject.fingerprint,
         "subject_data_hash": subject.data_hash,
+        "retries": options.retries,
+        "retry_temperature": rubric.params.temperature or RETRY_TEMPERATURE,
         "run": subject.run,
     }

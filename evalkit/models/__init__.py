@@ -21,6 +21,7 @@ PROVIDERS: Mapping[str, str] = {
     "ollama": "evalkit.models.ollama:load",
     "fake": "evalkit.models.fake:load",
 }
+_WITHOUT_BATCHES = frozenset({"hf", "ollama", "fake"})
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ def load(name: str, options: ModelOptions | None = None) -> Model:
         raise UsageError(
             f"unknown model {name!r}: write provider/name with one of {known}, or the path of a checkpoint"
         )
+    if provider in _WITHOUT_BATCHES and getattr(options, "batch", False):
+        raise UsageError(f"{name}: --batch is for openai/… alone; leave it out")
     return cast(Model, loader(rest, options or ModelOptions()))
 
 

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from evalkit.errors import EvalkitError, ModelError
 from evalkit.models.limit import Limit
@@ -30,6 +30,8 @@ _HOPELESS = 8
 """So many requests given up in a row, with no success between them, say that the server is gone."""
 
 _log = logging.getLogger("evalkit")
+_jitter = random.Random()
+"""Apart from the program's own random numbers, which a seed may fix."""
 
 
 class Faulty(Exception):
@@ -80,6 +82,27 @@ class CallPolicy:
             max(1, options.concurrency), max(0, options.max_retries), options.deadline, options.first_wait, budget
         )
 
+    def pause(self, fault: Faulty, attempts: int, retries: int) -> float | None:
+        """Seconds to wait before the next attempt; None where there is to be none.
+
+        Args:
+            fault: what went wrong.
+            attempts: how many attempts were made before the one that failed.
+            retries: how many of them count against the retries allowed.
+        """
+        if not fault.retry or (not fault.overloaded and retries >= self.max_retries):
+            return None
+        if fault.after is not None:
+            return fault.after + _jitter.uniform(0, 0.05 + fault.after / 10)
+        return _jitter.uniform(0, min(_LONGEST_WAIT, self.first_wait * 2**attempts))
+
+
+def given_up(request: Request, fault: Faulty, policy: CallPolicy, *, late: bool) -> Response:
+    """The response to a request that failed for good; `late` where its deadline ended it."""
+    detail = f"{fault.detail}; given up, its {policy.deadline:g} s are over" if late else fault.detail
+    finish: Literal["refused", "error"] = "refused" if fault.reason == "refused" else "error"
+    return Response(request.id, finish=finish, unscored=fault.reason, detail=detail)
+
 
 Call = Callable[[Request], Response]
 
@@ -123,7 +146,6 @@ class _Crew:
         self._done: queue.SimpleQueue[_Finished | str] = queue.SimpleQueue()
         self._stopped = threading.Event()
         self._lock = threading.Lock()
-        self._jitter = random.Random()
         self._succeeded = 0
         self._failed_in_row = 0
         self.limit = Limit(policy.concurrency)
@@ -203,7 +225,7 @@ class _Crew:
                 response = self._call(request)
             except Faulty as fault:
                 self.limit.release()
-                pause = self._pause(fault, attempts, retries)
+                pause = self._policy.pause(fault, attempts, retries)
                 late = pause is not None and time.monotonic() + pause > ends
                 if fault.overloaded:
                     self.limit.overloaded(started, None if late else fault.after)
@@ -217,14 +239,6 @@ class _Crew:
                 return replace(response, seconds=time.monotonic() - started), True
         return None
 
-    def _pause(self, fault: Faulty, attempts: int, retries: int) -> float | None:
-        """Seconds to wait before the next attempt; None where there is to be none."""
-        if not fault.retry or (not fault.overloaded and retries >= self._policy.max_retries):
-            return None
-        if fault.after is not None:
-            return fault.after + self._jitter.uniform(0, 0.05 + fault.after / 10)
-        return self._jitter.uniform(0, min(_LONGEST_WAIT, self._policy.first_wait * 2**attempts))
-
     def _note_success(self) -> None:
         self.limit.succeeded()
         with self._lock:
@@ -234,10 +248,7 @@ class _Crew:
     def _give_up(self, request: Request, fault: Faulty, *, late: bool) -> Response:
         if fault.reason in {"http", "timeout"}:
             self._note_failure(fault)
-        detail = f"{fault.detail}; given up, its {self._policy.deadline:g} s are over" if late else fault.detail
-        return Response(
-            request.id, finish="refused" if fault.reason == "refused" else "error", unscored=fault.reason, detail=detail
-        )
+        return given_up(request, fault, self._policy, late=late)
 
     def _note_failure(self, fault: Faulty) -> None:
         with self._lock:

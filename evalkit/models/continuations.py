@@ -9,9 +9,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from evalkit.errors import ModelError
 from evalkit.models.calls import Faulty
 from evalkit.task import Continuation, Response
 
+_NONE_GIVEN = "the server gave no log-probabilities"
 _SHORT = 5
 """Characters; up to here a word is one token in every common tokenizer."""
 _SPACES = " \u0120\u2581"
@@ -112,7 +114,12 @@ def read_echo(prompt: str, continuation: str, choice: Mapping[str, Any]) -> Cont
 
 
 def _no_logprobs() -> Faulty:
-    return Faulty("http", "the server gave no log-probabilities, which this needs", retry=False, general=True)
+    return Faulty("http", f"{_NONE_GIVEN}: ask with a protocol that generates", retry=False, general=True)
+
+
+def lacks_logprobs(error: ModelError) -> bool:
+    """Whether a model answered nothing because its server gives, or takes a wish for, no log-probabilities."""
+    return _NONE_GIVEN in str(error) or ("HTTP 4" in str(error) and "logprobs" in str(error))
 
 
 def _columns(logprobs: Any) -> tuple[list[Any], list[Any], list[Any], list[int]]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from evalkit.errors import UsageError
 from evalkit.models import ModelOptions
+from evalkit.models.streaming import Streamed
 from evalkit.task import Continuation, Prompt, Request, Response
 
 _KINDS = ("echo", "hash", "say:TEXT")
@@ -38,9 +39,11 @@ class FakeModel:
         for request in requests:
             yield Response(request.id, text=self._answer(request.prompt), prompt_tokens=0, completion_tokens=0)
 
-    def stream(self, request: Request) -> Iterator[str]:
+    def stream(self, request: Request) -> Streamed:
         """The answer word by word."""
-        yield from re.findall(r"\S+\s*|\s+", self._answer(request.prompt))
+        (response,) = self.generate([request])
+        yield from re.findall(r"\S+\s*|\s+", response.text)
+        yield response
 
     def loglikelihood(self, requests: Sequence[Request]) -> Iterator[Response]:
         for request in requests:

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 from evalkit.digest import digest, digest_files
 from evalkit.errors import DataError, UsageError
 from evalkit.models import ModelOptions
+from evalkit.models.streaming import Streamed
+from evalkit.models.turns import Turns
 from evalkit.prompts import get_style, load_style
 from evalkit.task import Continuation, Message, Prompt, Request, Response
 
 if TYPE_CHECKING:
-    from evalkit.engine import Engine, GenerateResult, ScoreItem, ScoreResult
+    from evalkit.engine import Engine, GenerateItem, GenerateResult, ScoreItem, ScoreResult
 
 TRAINING_FILE = "evalkit.json"
 """What finetune writes beside the weights: data file, recipe, losses."""
@@ -75,6 +77,9 @@ def _download(name: str) -> Path:
 class HuggingFaceModel:
     """A local model; the engine is made when it is first needed."""
 
+    continues_answers = True
+    """A conversation that ends with a message of the assistant's is an answer to go on with."""
+
     def __init__(self, name: str, folder: Path, options: ModelOptions) -> None:
         self.name = name
         self.style = options.style or _own_style(folder)
@@ -83,6 +88,7 @@ class HuggingFaceModel:
         self._folder = folder
         self._options = options
         self._engine: Engine | None = None
+        self._turns = Turns()
 
     @cached_property
     def _fingerprint(self) -> str:
@@ -95,22 +101,24 @@ class HuggingFaceModel:
     def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
         if not requests:
             return
-        from evalkit.engine import GenerateItem
-
         engine = self._load()
-        items = [
-            GenerateItem(
-                self._encode(request.prompt),
-                max_tokens=request.params.max_tokens,
-                stop=request.params.stop,
-                temperature=request.params.temperature,
-                top_p=request.params.top_p,
-                seed=(request.params.seed or 0) + request.repeat,
-            )
-            for request in requests
-        ]
+        items = [self._item(request) for request in requests]
         for result in engine.generate(items):
             yield _generated(requests[result.index], result, len(items[result.index].prompt))
+
+    def stream(self, request: Request) -> Streamed:
+        """The answer as it grows; several at once take turns, token by token."""
+        with self._turns.taken():
+            item = self._item(request)
+            growing = self._load().stream(item)
+        piece: str | GenerateResult | None = ""
+        while piece is not None:
+            with self._turns.taken():
+                piece = next(growing, None)
+            if isinstance(piece, str) and piece:
+                yield piece
+            elif piece:
+                yield _generated(request, piece, len(item.prompt))
 
     def loglikelihood(self, requests: Sequence[Request]) -> Iterator[Response]:
         if not requests:
@@ -137,6 +145,19 @@ class HuggingFaceModel:
             whole = Continuation(result.logprob, False, result.tokens)
             yield Response(requests[result.index].id, continuations=(whole,), prompt_tokens=result.tokens)
 
+    def takes_system_messages(self) -> bool:
+        """Whether the chat template has a place for them; some refuse them."""
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(self._folder) if self._engine is None else self._engine.tokenizer
+        if not getattr(tokenizer, "chat_template", None):
+            return True
+        try:
+            self._render(tokenizer, (Message("system", "Be brief."), Message("user", "Hello.")))
+        except UsageError:
+            return False
+        return True
+
     def usage(self) -> Mapping[str, float]:
         if self._engine is None:
             return {}
@@ -149,6 +170,18 @@ class HuggingFaceModel:
             self._engine = _make_engine(self._folder, self._options)
         return self._engine
 
+    def _item(self, request: Request) -> "GenerateItem":
+        from evalkit.engine import GenerateItem
+
+        return GenerateItem(
+            self._encode(request.prompt),
+            max_tokens=request.params.max_tokens,
+            stop=request.params.stop,
+            temperature=request.params.temperature,
+            top_p=request.params.top_p,
+            seed=(request.params.seed or 0) + request.repeat,
+        )
+
     def _encode(self, prompt: Prompt) -> list[int]:
         tokenizer: Any = self._load().tokenizer
         if isinstance(prompt, str):
@@ -156,11 +189,28 @@ class HuggingFaceModel:
         return list(tokenizer.encode(self._chat_text(prompt), add_special_tokens=False))
 
     def _chat_text(self, messages: tuple[Message, ...]) -> str:
-        tokenizer: Any = self._load().tokenizer
+        return self._render(self._load().tokenizer, messages)
+
+    def _render(self, tokenizer: Any, messages: tuple[Message, ...]) -> str:
+        """A conversation as text, up to where the model is to go on: its own turn, or the one it has begun."""
+        from jinja2 import TemplateError
+
         if not tokenizer.chat_template:
             raise UsageError(f"{self.name} has no chat template: choose a prompt style with --style, e.g. alpaca")
         turns = [{"role": message.role, "content": message.content} for message in messages]
-        return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        begun = bool(messages) and messages[-1].role == "assistant"
+        try:
+            return str(
+                tokenizer.apply_chat_template(
+                    turns, tokenize=False, add_generation_prompt=not begun, continue_final_message=begun
+                )
+            )
+        except (TemplateError, ValueError) as error:
+            reason = str(error).strip().split("\n")[0][:160]
+            raise UsageError(
+                f"{self.name}: its chat template does not take this conversation ({reason}); choose a prompt style "
+                "with --style, or ask without a chat"
+            ) from None
 
 
 @dataclass(frozen=True)

@@ -44,9 +44,9 @@ class Refusal:
         """The refusal in words, without secrets."""
         return redact(f"HTTP {self.status}: {self.message}")
 
-    def says(self, words: tuple[str, ...]) -> bool:
-        """Whether code or message name one of these."""
-        said = f"{self.code} {self.message}".lower()
+    def says(self, words: tuple[str, ...], *more: str) -> bool:
+        """Whether code or message, or a further text, name one of these."""
+        said = " ".join((self.code, self.message, *more)).lower()
         return any(word in said for word in words)
 
 

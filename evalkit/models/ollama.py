@@ -6,7 +6,8 @@ Answers are streamed: a server that stalls is noticed, and so is an answer that 
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from evalkit.models.ollama_context import check_fits, check_whole
 from evalkit.models.ollama_server import OllamaServer
 from evalkit.models.openai_format import sendable
 from evalkit.models.server_options import ServerOptions
+from evalkit.models.streaming import Streamed, stream_from_server, whole
 from evalkit.task import Prompt, Request, Response
 
 _ALTERNATIVES = 20
@@ -76,6 +78,12 @@ class OllamaModel:
     def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
         return self._while_unchanged(requests, scoring=False)
 
+    def stream(self, request: Request) -> Streamed:
+        """The answer as the server sends it; a fault before its first piece is tried again."""
+        self._check_may_call()
+        yield from stream_from_server(request, self._grow, self._policy)
+        self._check_digest()
+
     def loglikelihood(self, requests: Sequence[Request]) -> Iterator[Response]:
         """One call per question; only continuations of one token, which Ollama's alternatives cover."""
         return self._while_unchanged(requests, scoring=True)
@@ -85,8 +93,7 @@ class OllamaModel:
 
     def _while_unchanged(self, requests: Sequence[Request], *, scoring: bool) -> Iterator[Response]:
         """Answers, until the server has another model under this name: two models must not share one fingerprint."""
-        if self._options.replay is not None:
-            raise ModelError(f"--offline: {self.name} is not asked; run once without --offline")
+        self._check_may_call()
         looked = time.monotonic()
         for response in answer_all(requests, self._score_one if scoring else self._generate_one, self._policy):
             if time.monotonic() - looked > _DIGEST_SECONDS:
@@ -94,6 +101,10 @@ class OllamaModel:
                 looked = time.monotonic()
             yield response
         self._check_digest()
+
+    def _check_may_call(self) -> None:
+        if self._options.replay is not None:
+            raise ModelError(f"--offline: {self.name} is not asked; run once without --offline")
 
     def _check_digest(self) -> None:
         try:
@@ -107,13 +118,17 @@ class OllamaModel:
             )
 
     def _generate_one(self, request: Request) -> Response:
+        return whole(self._grow(request))
+
+    def _grow(self, request: Request) -> Streamed:
         size = _size(request.prompt)
         check_fits(size, self._limit)
-        response = self._ask(request)
-        if not self._limit_known:
-            self._learn_limit()
-        check_whole(response.prompt_tokens, size, self._limit)
-        return response
+        for piece in self._ask(request):
+            if isinstance(piece, Response):
+                if not self._limit_known:
+                    self._learn_limit()
+                check_whole(piece.prompt_tokens, size, self._limit)
+            yield piece
 
     def _score_one(self, request: Request) -> Response:
         if not are_short(request.continuations):
@@ -130,22 +145,26 @@ class OllamaModel:
         self._limit = min(known, default=None)
         self._limit_known = True
 
-    def _ask(self, request: Request) -> Response:
+    def _ask(self, request: Request) -> Streamed:
         ends = time.monotonic() + self._options.timeout
         text, top = "", list[tuple[tuple[str, float], ...]]()
-        with self._server.guarded(self.name):
-            for part in self._stream(request):
-                text += _text(part)
+        with self._server.guarded(self.name), closing(self._parts(request)) as parts:
+            for part in parts:
+                piece = _text(part)
+                if piece:
+                    yield piece
+                text += piece
                 top += _top_logprobs(part)
                 if part.done:
-                    return _finished(request, part, text, tuple(top))
+                    yield _finished(request, part, text, tuple(top))
+                    return
                 if len(text) > _LARGEST_ANSWER:
                     raise Faulty("http", f"the answer is longer than {_LARGEST_ANSWER} characters", retry=False)
                 if time.monotonic() > ends:
                     raise Faulty("timeout", f"no end of the answer within {self._options.timeout:g} s", retry=True)
         raise Faulty("http", "the answer broke off before its end", retry=True)
 
-    def _stream(self, request: Request) -> Iterator[Any]:
+    def _parts(self, request: Request) -> Generator[Any, None, None]:
         params = request.params
         wanted = {"logprobs": True, "top_logprobs": params.top_logprobs} if params.top_logprobs else {}
         common: dict[str, Any] = {

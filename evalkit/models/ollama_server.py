@@ -139,7 +139,7 @@ def pull_model(name: str, progress: PullProgress | None = None) -> Installed:
 
 def missing(name: str) -> UsageError:
     """The server lacks a model."""
-    return UsageError(f"ollama/{name}: the server has no such model; fetch it with `ollama pull {name}`")
+    return UsageError(f"ollama/{name}: the server has no such model; fetch it with `evalkit models --pull {name}`")
 
 
 def _tagged(name: str) -> str:

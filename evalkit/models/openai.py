@@ -17,8 +17,10 @@ from evalkit.models import openai_format as wire
 from evalkit.models.calls import CallPolicy, Faulty, answer_all
 from evalkit.models.continuations import are_short, read_echo, read_first_token
 from evalkit.models.openai_connection import CHAT, COMPLETIONS, KEY_NAME, Connection, check_reachable
+from evalkit.models.openai_stream import stream_call
 from evalkit.models.prices import Budget, Estimate, Price, estimate, find_price, table
 from evalkit.models.server_options import ServerOptions
+from evalkit.models.streaming import Streamed, stream_from_server
 from evalkit.models.tokens import counter_for
 from evalkit.task import Request, Response
 
@@ -92,6 +94,16 @@ class OpenAIModel:
         from evalkit.models.batch import answer_as_batch
 
         return answer_as_batch(requests, self, self._budget)
+
+    def stream(self, request: Request) -> Streamed:
+        """The answer as the server sends it; a fault before its first piece is tried again."""
+        self._check_may_call([request])
+        limit = self.options.timeout
+
+        def call(asked: Request) -> Streamed:
+            return stream_call(asked, self.connection, self.body, self.read, limit)
+
+        return stream_from_server(request, call, self._policy)
 
     def loglikelihood(self, requests: Sequence[Request]) -> Iterator[Response]:
         """Short continuations cost one call per question; longer ones need a server with prompt log-probabilities."""

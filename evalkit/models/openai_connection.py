@@ -63,10 +63,18 @@ class Connection:
 
         Raises Faulty, ModelError or UsageError.
         """
+        return read_body(self._taught(make, self._post))
+
+    def open_stream(self, make: Callable[[], tuple[str, dict[str, Any]]]) -> Any:
+        """Begin one call whose answer comes in chunks; the client's stream of them. As `send` otherwise."""
+        return self._taught(make, self._begin)
+
+    def _taught(self, make: Callable[[], tuple[str, dict[str, Any]]], call: Callable[[str, dict[str, Any]], _T]) -> _T:
+        """Make a call, again as often as a refusal teaches the dialect something."""
         for lessons_left in range(_MOST_LESSONS, -1, -1):
             endpoint, body = make()
             try:
-                return read_body(self.guarded(partial(self._post, endpoint, body), body if lessons_left else None))
+                return self.guarded(partial(call, endpoint, body), body if lessons_left else None)
             except _AskAgain:
                 continue
         raise AssertionError("unreachable")
@@ -94,9 +102,14 @@ class Connection:
             raise Faulty("http", f"the answer cannot be read: {error}", retry=True) from None
 
     def _post(self, endpoint: str, body: dict[str, Any]) -> bytes:
-        api: Any = self.client.completions if endpoint == COMPLETIONS else self.client.chat.completions
-        with api.with_streaming_response.create(**body) as answer:
+        with self._api(endpoint).with_streaming_response.create(**body) as answer:
             return self._read(answer.iter_bytes(), time.monotonic() + self._timeout)
+
+    def _begin(self, endpoint: str, body: dict[str, Any]) -> Any:
+        return self._api(endpoint).create(**body)
+
+    def _api(self, endpoint: str) -> Any:
+        return self.client.completions if endpoint == COMPLETIONS else self.client.chat.completions
 
     def _read(self, pieces: Any, ends: float) -> bytes:
         content = bytearray()

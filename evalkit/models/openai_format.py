@@ -17,6 +17,7 @@ from evalkit.task import Request, Response
 
 TopLogprobs = tuple[tuple[tuple[str, float], ...], ...]
 _FEW_LOGPROBS = 5
+_SCHEMA_WORDS = ("response_format", "response format", "json_schema", "json schema", "structured output", "grammar")
 
 
 @dataclass
@@ -29,6 +30,12 @@ class Dialect:
     seed: bool = True
     completion_logprobs: int = 20
     """Alternatives per token that completions may be asked for; OpenAI itself allows 5."""
+    stream_usage: bool = True
+    """Whether a stream may be asked to end with what it used."""
+    schema: bool = True
+    """Whether it can hold a model to a JSON schema; else the prompt alone asks for the format."""
+    chat_logprobs: int = 20
+    """Alternatives per token that chat completions may be asked for; 0 where the server gives none."""
 
     def learn(self, refused: Refusal, body: Mapping[str, Any]) -> bool:
         """Adapt to the refusal of one parameter of a body that was sent; False where that is not what was refused."""
@@ -41,6 +48,22 @@ class Dialect:
             self.seed = False
         elif _asks_many_logprobs(body) and "logprobs" in refused.message:
             self.completion_logprobs = _FEW_LOGPROBS
+        elif "response_format" in body and refused.says(_SCHEMA_WORDS, refused.parameter):
+            self.schema = False
+        elif body.get("logprobs") is True and "logprobs" in f"{refused.parameter} {refused.message}":
+            return self._learn_logprobs(body)
+        elif "stream_options" in body and "stream_options" in f"{refused.parameter} {refused.message}":
+            self.stream_usage = False
+        else:
+            return False
+        return True
+
+    def _learn_logprobs(self, body: Mapping[str, Any]) -> bool:
+        """Ask for fewer alternatives, then for none; a question of one token is about nothing but its alternatives."""
+        if body.get("top_logprobs", 0) > _FEW_LOGPROBS:
+            self.chat_logprobs = _FEW_LOGPROBS
+        elif body.get("max_tokens", body.get("max_completion_tokens", 0)) > 1:
+            self.chat_logprobs = 0
         else:
             return False
         return True
@@ -48,7 +71,9 @@ class Dialect:
     @property
     def note(self) -> str:
         """What was asked for and could not be had, for the Response's detail."""
-        return "" if self.temperature else "the server takes no temperature and used its own"
+        missing = [] if self.temperature else ["the server takes no temperature and used its own"]
+        missing += [] if self.schema else ["the server holds no model to a schema"]
+        return "; ".join(missing)
 
 
 def _asks_many_logprobs(body: Mapping[str, Any]) -> bool:
@@ -65,9 +90,9 @@ def chat_body(model: str, request: Request, dialect: Dialect) -> dict[str, Any]:
         "messages": [{"role": turn.role, "content": sendable(turn.content)} for turn in turns],
         **_sampling(request, dialect, dialect.max_tokens),
     }
-    if params.top_logprobs:
-        body |= {"logprobs": True, "top_logprobs": params.top_logprobs}
-    if params.schema is not None:
+    if params.top_logprobs and dialect.chat_logprobs:
+        body |= {"logprobs": True, "top_logprobs": min(params.top_logprobs, dialect.chat_logprobs)}
+    if params.schema is not None and dialect.schema:
         schema = {"name": "answer", "schema": dict(params.schema), "strict": True}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     return body

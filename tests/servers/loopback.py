@@ -16,12 +16,13 @@ class Loopback:
     """A running server; use as a context manager.
 
     Args:
-        kind: "openai" or "ollama".
+        kind: "openai", "ollama" or "hub".
+        arguments: what the server's own command line takes.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", f"servers.{kind}_server"],
+            [sys.executable, "-m", f"servers.{kind}_server", *arguments],
             cwd=Path(__file__).parents[1],
             stdout=subprocess.PIPE,
             text=True,

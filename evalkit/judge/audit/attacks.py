@@ -117,9 +117,7 @@ def attack_samples(pairs: Sequence[Sample], rubric: Rubric, items: int = DEFAULT
 
     Pairs without a reference are left out for a rubric that needs one. Raises UsageError where no pair is left.
     """
-    usable = [pair for pair in pairs if label_of(pair) in {"a", "b"} and "response_a" in pair.fields]
-    if rubric.needs_reference:
-        usable = [pair for pair in usable if pair.target]
+    usable = attackable(pairs, rubric)
     if not usable:
         raise UsageError(
             f"rubric {rubric.name} can be attacked on none of these pairs: no decided pair has what it needs"
@@ -127,6 +125,12 @@ def attack_samples(pairs: Sequence[Sample], rubric: Rubric, items: int = DEFAULT
     step = max(1, len(usable) // items)
     chosen = usable[::step][:items]
     return [_attacked(pair, name, rubric) for name in ATTACKS for pair in chosen]
+
+
+def attackable(pairs: Sequence[Sample], rubric: Rubric) -> list[Sample]:
+    """The pairs with a wrong response to attack with: decided, of one turn, and with what the rubric needs."""
+    decided = [pair for pair in pairs if label_of(pair) in {"a", "b"} and "response_a" in pair.fields]
+    return [pair for pair in decided if pair.target or not rubric.needs_reference]
 
 
 def _attacked(pair: Sample, name: str, rubric: Rubric) -> Sample:

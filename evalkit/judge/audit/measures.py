@@ -6,11 +6,11 @@ two judges that do not read, a constant and one that takes the longer response, 
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from evalkit.judge.audit.judgements import Judgement, from_rows
 from evalkit.judge.audit.pairs import label_of
-from evalkit.judge.pairwise import Kind, Winner, combine_orders
+from evalkit.judge.pairwise import Kind, Winner, as_share, combine_orders
 from evalkit.record import Row
 from evalkit.stats.agreement import cohen_kappa
 from evalkit.stats.intervals import Estimate, estimate_mean
@@ -50,7 +50,8 @@ class ReportCard:
     pair_accuracy: Estimate
     """Share of pairs judged alike and rightly in both orders; an inconsistent pair is wrong."""
     kappa: Estimate
-    """Cohen's kappa of the pair verdicts with the labels; "inconsistent" agrees with no label."""
+    """Cohen's kappa of the pair verdicts with the labels, of the first repeat alone, because its interval takes
+    verdicts for independent; "inconsistent" agrees with no label."""
     constant_accuracy: float | None
     """What always giving the most common label reaches."""
     longest_accuracy: float | None
@@ -71,31 +72,49 @@ class ReportCard:
 
 def report_card(pairs: Sequence[Sample], rows: Sequence[Row]) -> ReportCard:
     """The report card of the judge whose pairwise Run over `pairs` has these rows."""
-    judgements = from_rows(rows)
-    labels = {pair.id: label_of(pair) for pair in pairs}
     longer = {pair.id: longer_side(pair) for pair in pairs}
-    verdicts, truth = pair_labels(judgements, labels)
-    right = [float(verdict == label) for verdict, label in zip(verdicts, truth, strict=True)]
-    return ReportCard(
-        pairs=len(labels),
-        judgements=len(judgements),
-        accuracy=accuracy(judgements, labels),
-        pair_accuracy=estimate_mean(right),
-        kappa=cohen_kappa(verdicts, truth),
-        constant_accuracy=constant_accuracy(labels),
+    labels = {pair.id: label_of(pair) for pair in pairs}
+    card = recorded_card(from_rows(rows), labels)
+    return replace(
+        card,
         longest_accuracy=share([longer[pair] == label for pair, label in labels.items()]),
-        position=position(judgements),
-        length_preference=length_preference(judgements, longer),
+        length_preference=length_preference(from_rows(rows), longer),
         label_length_preference=share(
             [longer[pair] == label for pair, label in labels.items() if label != "tie" and longer[pair] != "tie"]
         ),
-        self_consistency=self_consistency(judgements),
         unscored=Counter(row.unscored for row in rows if row.unscored is not None),
         seconds_per_1000=_per_1000([row.seconds for row in rows if not row.cached]),
         prompt_tokens_per_1000=_per_1000([row.prompt_tokens for row in rows if row.prompt_tokens is not None]),
         completion_tokens_per_1000=_per_1000(
             [row.completion_tokens for row in rows if row.completion_tokens is not None]
         ),
+    )
+
+
+def recorded_card(judgements: Sequence[Judgement], labels: Mapping[str, str]) -> ReportCard:
+    """The report card of verdicts alone: nothing is known of the responses' length, of time and tokens.
+
+    Args:
+        judgements: single verdicts of one judge.
+        labels: what people said, by pair. Pairs without a label count for the position measures only, and labels of
+            pairs that were never judged not at all.
+    """
+    seen = {one.pair for one in judgements}
+    labels = {pair: label for pair, label in labels.items() if pair in seen}
+    verdicts, truth, pairs = pair_labels(judgements, labels)
+    once = pair_labels([one for one in judgements if one.repeat == 0], labels)
+    return ReportCard(
+        pairs=len(labels),
+        judgements=len(judgements),
+        accuracy=accuracy(judgements, labels),
+        pair_accuracy=_over_pairs([float(one == label) for one, label in zip(verdicts, truth, strict=True)], pairs),
+        kappa=cohen_kappa(once[0], once[1]),
+        constant_accuracy=constant_accuracy(labels),
+        longest_accuracy=None,
+        position=position(judgements),
+        length_preference=length_preference(judgements, {}),
+        label_length_preference=None,
+        self_consistency=self_consistency(judgements),
     )
 
 
@@ -111,15 +130,14 @@ def accuracy(judgements: Sequence[Judgement], labels: Mapping[str, str]) -> Esti
     return _by_pair([float(one.winner == labels[one.pair]) for one in scored], scored)
 
 
-def pair_labels(judgements: Sequence[Judgement], labels: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """The verdict of every labelled pair (and repeat) judged in both orders, and its label."""
-    verdicts, truth = [], []
+def pair_labels(judgements: Sequence[Judgement], labels: Mapping[str, str]) -> tuple[list[str], list[str], list[str]]:
+    """The verdict of every labelled pair (and repeat) judged in both orders, its label, and its name."""
+    found = []
     for (pair, _repeat), winners in _both_orders(judgements).items():
         kind = combine_orders(winners.get("ab"), winners.get("ba"))
         if kind != "unscored" and pair in labels:
-            verdicts.append(_KIND_LABEL[kind])
-            truth.append(labels[pair])
-    return verdicts, truth
+            found.append((_KIND_LABEL[kind], labels[pair], pair))
+    return [one for one, _, _ in found], [label for _, label, _ in found], [pair for _, _, pair in found]
 
 
 def constant_accuracy(labels: Mapping[str, str]) -> float | None:
@@ -130,7 +148,9 @@ def constant_accuracy(labels: Mapping[str, str]) -> float | None:
 def position(judgements: Sequence[Judgement]) -> Position:
     """Counts and rates of what the order did; ties count as consistent where both orders say tie."""
     places = Counter(one.position for one in judgements)
-    both = [w for w in _both_orders(judgements).values() if w.get("ab") is not None and w.get("ba") is not None]
+    orders = _both_orders(judgements).items()
+    whole = [(pair, w) for (pair, _), w in orders if w.get("ab") is not None and w.get("ba") is not None]
+    names, both = [pair for pair, _ in whole], [winners for _, winners in whole]
     same = [float(winners["ab"] == winners["ba"]) for winners in both]
     decisive = [one for one in judgements if one.position in {"first", "second"}]
     return Position(
@@ -141,7 +161,7 @@ def position(judgements: Sequence[Judgement]) -> Position:
         consistent=int(sum(same)),
         both_first=sum(winners["ab"] == "a" and winners["ba"] == "b" for winners in both),
         both_second=sum(winners["ab"] == "b" and winners["ba"] == "a" for winners in both),
-        consistency=estimate_mean(same),
+        consistency=_over_pairs(same, names),
         first_rate=_by_pair([float(one.position == "first") for one in decisive], decisive),
     )
 
@@ -160,7 +180,7 @@ def self_consistency(judgements: Sequence[Judgement]) -> Estimate:
             answers.setdefault((one.pair, one.order), []).append(one.winner)
     repeated = {key: given for key, given in answers.items() if len(given) > 1}
     values = [_chance_alike(given) for given in repeated.values()]
-    return estimate_mean(values, clusters=_clusters([pair for pair, _order in repeated]))
+    return as_share(estimate_mean(values, clusters=_clusters([pair for pair, _order in repeated])))
 
 
 def share(flags: Sequence[bool]) -> float | None:
@@ -181,7 +201,15 @@ def _both_orders(judgements: Sequence[Judgement]) -> dict[tuple[str, int], dict[
 
 
 def _by_pair(values: Sequence[float], judgements: Sequence[Judgement]) -> Estimate:
-    return estimate_mean(values, clusters=_clusters([one.pair for one in judgements]))
+    return as_share(estimate_mean(values, clusters=_clusters([one.pair for one in judgements])))
+
+
+def _over_pairs(values: Sequence[float], names: Sequence[str]) -> Estimate:
+    """The mean over pairs, the repeats of a pair averaged first."""
+    repeats: dict[str, list[float]] = {}
+    for name, value in zip(names, values, strict=True):
+        repeats.setdefault(name, []).append(value)
+    return as_share(estimate_mean([sum(found) / len(found) for found in repeats.values()]))
 
 
 def _clusters(names: Sequence[str]) -> Sequence[str] | None:

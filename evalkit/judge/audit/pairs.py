@@ -7,7 +7,8 @@ The layout is recognised by its keys:
     PandaLM      instruction, input, response1, response2, annotator1…3 (0 tie, 1, 2); the majority counts
     JudgeBench   question, response_A, response_B, label ("A>B", "B>A")
     Auto-J       prompt, "response 1", "response 2", label (0 first, 1 second, 2 tie)
-    MT-Bench     question_id, model_a, model_b, conversation_a, conversation_b, turn, winner, judge: one line per vote
+    MT-Bench     question_id, model_a, model_b, conversation_a, conversation_b, turn, winner, judge: one line per vote;
+                 the votes of people count, not those of GPT-4
     PRD-LFQA     question, answer_a, answer_b, overall_preference (negative: a, 0: tie, positive: b)
     FairEval     a folder: question.jsonl, answer/answer_gpt35.jsonl, answer/answer_vicuna-13b.jsonl and
                  review/review_gpt35_vicuna-13b_human.txt
@@ -60,6 +61,17 @@ def load_pairs(path: Path) -> list[Sample]:
     return pairs
 
 
+def holds_pairs(path: Path) -> bool:
+    """Whether a file holds pairs in any known layout; False for anything else, such as scores of single responses.
+
+    Raises DataError (file, line) where it is no JSON.
+    """
+    if not path.is_file():
+        return path.is_dir()
+    contents = _read(path)
+    return bool(contents) and any(keys <= contents[0].keys() for keys, _ in _LAYOUTS)
+
+
 def label_of(pair: Sample) -> str:
     """What people said of a pair: "a", "b" or "tie"."""
     return str(pair.fields[LABEL_FIELD])
@@ -77,6 +89,8 @@ def _layout(path: Path, first: Content) -> Callable[[Sequence[Content]], list[Sa
     for keys, convert in _LAYOUTS:
         if keys <= first.keys():
             return convert
+    if {"reviewer", "model_1", "model_2"} <= first.keys():
+        raise DataError(path, "these are verdicts without their responses: `evalkit audit NAME --verdicts` reads them")
     raise DataError(path, f"unknown layout with the keys {', '.join(sorted(first))}: see evalkit.judge.audit.pairs")
 
 
@@ -176,16 +190,23 @@ def _autoj(contents: Sequence[Content]) -> list[Sample]:
 
 
 def _mtbench(contents: Sequence[Content]) -> list[Sample]:
-    """Votes on one question, turn and pair of models, in either order, count together."""
+    """People's votes on one question, turn and pair of models, in either order, count together."""
     votes: dict[tuple[Any, ...], list[str]] = {}
     shown: dict[tuple[Any, ...], Content] = {}
     for content in contents:
+        if not _is_person(content.get("judge")):
+            continue
         key = (content["question_id"], *sorted([content["model_a"], content["model_b"]]), content["turn"])
         first = shown.setdefault(key, content)
         label = _MTBENCH_LABELS.get(content["winner"], "tie")
         same_order = content["model_a"] == first["model_a"]
         votes.setdefault(key, []).append(label if same_order else {"a": "b", "b": "a"}.get(label, label))
     return [pair for key, cast in votes.items() for pair in _mtbench_pair(key, shown[key], majority(cast))]
+
+
+def _is_person(judge: Any) -> bool:
+    """Whether a vote is a person's: the published file of GPT-4's verdicts has the same layout, its judge a list."""
+    return not isinstance(judge, list) and not str(judge).startswith("gpt")
 
 
 def _mtbench_pair(key: tuple[Any, ...], content: Content, label: str | None) -> list[Sample]:
@@ -225,9 +246,15 @@ def _faireval(folder: Path) -> list[Sample]:
     for question, a, b, label in zip(questions, first, second, labels, strict=True):
         if label not in _FAIREVAL_LABELS:
             raise DataError(path, f"label {label!r} is none of {', '.join(_FAIREVAL_LABELS)}")
+        asked = question["question_id"]
+        for answered in (a["question_id"], b["question_id"]):
+            if answered != asked:
+                raise DataError(
+                    folder / "answer", f"a line answers question {answered} where question {asked} is asked"
+                )
         answers, tag = (a["text"], b["text"]), str(question.get("category", ""))
-        name, asked = f"faireval-{question['question_id']}", (str(question["text"]), "")
-        pairs += _pair(name, asked, answers, _FAIREVAL_LABELS[label], tags=(tag,))
+        name, text = f"faireval-{asked}", (str(question["text"]), "")
+        pairs += _pair(name, text, answers, _FAIREVAL_LABELS[label], tags=(tag,))
     return pairs
 
 
