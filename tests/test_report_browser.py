@@ -4,10 +4,12 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from report_judges import audit_runs, duel, good, graded, verdict
 from report_runs import BASE, SFT, TRAINING, changed, demo_runs, instruct_run, judged_run, mmlu_run
 from test_report_html import HOSTILE, hostile_run
 from test_report_samples import long_runs
@@ -15,6 +17,8 @@ from test_report_samples import long_runs
 from evalkit.report import GateRule, GateView, write_report
 from evalkit.report.text import visible
 
+FIRST_TWO = ((BASE, 0.05, 1), (SFT, 0.55, 2))
+"""Model, level and seed of the first two Runs of `demo_runs`."""
 AXE = os.environ.get("EVALKIT_AXE", "")
 
 
@@ -123,12 +127,28 @@ def test_filters_narrow_the_list_by_outcome_model_and_tag(chromium: Any, demo: P
         page.select_option("#outcome", "wrong")
         page.select_option("#model", label="base")
         assert visit.count() == len(wrong["base"])
-        page.select_option("#outcome", "lost")
+        page.select_option("#outcome", "all")
+        page.select_option("#change", "lost")
         page.select_option("#model", label="sft")
         assert visit.count() == len(wrong["sft"] - wrong["base"])
-        page.select_option("#outcome", "all")
+        page.select_option("#change", "all")
         page.select_option("#tag", "reverse")
         assert visit.count() == 20
+
+
+def test_result_change_tag_and_search_are_combined(chromium: Any, demo: Path) -> None:
+    base, sft = ({r.id: r for r in instruct_run(m, level, seed=seed).rows} for m, level, seed in FIRST_TWO)
+    expected = {
+        name
+        for name, row in sft.items()
+        if not row.scores["exact_match"] and base[name].scores["exact_match"] and row.tags == ("spell",)
+    }
+    with Visit(chromium, demo, fragment="#task=t0&outcome=wrong&change=changed&model=1&tag=spell") as visit:
+        assert visit.count() == len(expected)
+        visit.page.fill("#search", "no such words")
+        assert visit.count() == 0
+        assert "q=no+such+words" in visit.page.url
+        assert "change=changed" in visit.page.url
 
 
 def test_unscored_samples_can_be_listed_and_say_why(chromium: Any, demo: Path) -> None:
@@ -146,7 +166,7 @@ def test_sorting_by_loss_puts_the_largest_loss_first(chromium: Any, demo: Path) 
         visit.page.select_option("#sort", "low")
         visit.page.select_option("#model", label="base")
         first = visit.page.locator(".item").first.inner_text()
-        assert "base: 0" in first
+        assert "base\n0\n" in first
 
 
 def test_a_deep_link_opens_its_sample_and_its_filters(chromium: Any, demo: Path) -> None:
@@ -162,7 +182,7 @@ def test_the_address_follows_what_is_open(chromium: Any, demo: Path) -> None:
         visit.page.select_option("#tag", "plural")
         visit.open_first()
         assert "tag=plural" in visit.page.url
-        assert visit.page.get_attribute("#link", "href") == "#task=t0&sample=plural-001"
+        assert visit.page.get_attribute("#link", "href") == "#task=t0&tag=plural&sample=plural-001"
         visit.page.keyboard.press("Escape")
         visit.page.wait_for_selector("dialog:not([open])", state="attached")
         eventually(lambda: "sample=" not in visit.page.url)
@@ -273,6 +293,87 @@ def test_all_of_mmlu_of_five_models_can_be_used(chromium: Any, tmp_path: Path) -
         assert visit.count() == 57 * 247
 
 
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def other(prompt: str) -> str:
+        return verdict("tie") if "Question 3?" in prompt else good(prompt)
+
+    path = tmp_path_factory.mktemp("judged") / "report.html"
+    duels = [duel("hf/a", "hf/b", judge="fake/one"), duel("hf/a", "hf/b", judge="fake/two", says=other)]
+    grades = [graded("fake/one", [1, 3, 5]), graded("fake/two", [1, 5, 3])]
+    write_report([*duels, *grades, *audit_runs()], path)
+    return path
+
+
+def test_samples_on_which_judges_disagree_can_be_listed_and_linked_to(chromium: Any, judged: Path) -> None:
+    with Visit(chromium, judged) as visit:
+        page = visit.page
+        page.select_option("#task", label="a against b")
+        page.select_option("#judges", "differ")
+        assert visit.count() == 1
+        visit.open_first()
+        assert page.inner_text("#sample-title") == "q03"
+        assert page.get_attribute("#link", "href") == f"#task={page.input_value('#task')}&judges=differ&sample=q03"
+        assert "A · a" in page.inner_text("#sample")
+        assert "orders disagree" not in page.inner_text("#sample")
+        assert visit.complaints == []
+
+
+def test_scores_of_two_judges_that_differ_can_be_listed(chromium: Any, judged: Path) -> None:
+    with Visit(chromium, judged, fragment="#task=t0&judges=differ&outcome=right") as visit:
+        assert visit.count() == 2
+        visit.open_first()
+        assert "Another judge: two" in visit.page.inner_text("#sample")
+
+
+def test_filters_without_a_use_for_a_task_are_not_offered(chromium: Any, judged: Path, demo: Path) -> None:
+    with Visit(chromium, demo) as visit:
+        assert not visit.page.is_visible("#judges")
+        assert visit.page.is_visible("#change")
+    with Visit(chromium, judged) as visit:
+        visit.page.select_option("#task", label="pairs that people judged")
+        assert not visit.page.is_visible("#change")
+
+
+def test_the_recorded_export_of_a_duel_holds_both_responses(chromium: Any, judged: Path, tmp_path: Path) -> None:
+    with Visit(chromium, judged, accept_downloads=True) as visit:
+        visit.page.select_option("#task", label="a against b")
+        with visit.page.expect_download() as waiting:
+            visit.page.click("#export")
+        waiting.value.save_as(tmp_path / "out.jsonl")
+    first = json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    assert first["compared"] == [["A · a", "right"], ["B · b", "wrong"]]
+    assert [answer["verdict"] for answer in first["answers"]] == ["A wins", "A wins"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_duels_and_report_cards_fit_a_phone(chromium: Any, judged: Path, scheme: str) -> None:
+    with Visit(chromium, judged, viewport={"width": 380, "height": 800}, color_scheme=scheme) as visit:
+        assert visit.page.evaluate("() => document.documentElement.scrollWidth") == 380
+
+
+def test_hostile_responses_judges_and_names_run_nothing_in_a_duel(chromium: Any, tmp_path: Path) -> None:
+    runs = []
+    for number, text in enumerate(HOSTILE):
+        run = duel(f"hf/{text}", "hf/b", judge=f"fake/{text}", count=2)
+        rows = [
+            changed(row, response=text, fields={**row.fields, "response_a": text, "instruction": text},
+                    extra={**row.extra, "judge": text}, tags=(text,))
+            for row in run.rows
+        ]  # fmt: skip
+        runs.append(replace(run, rows=tuple(rows), manifest=replace(run.manifest, id=f"r{number}")))
+    write_report(runs, tmp_path / "r.html")
+    with Visit(chromium, tmp_path / "r.html") as visit:
+        for task in range(len(runs)):
+            visit.page.select_option("#task", f"t{task}")
+            visit.open_first()
+            visit.page.keyboard.press("Escape")
+            visit.page.wait_for_selector("dialog:not([open])", state="attached")
+        assert visit.page.evaluate("() => window.pwned") is None
+        assert visit.requests == [visit.address]
+        assert visit.complaints == []
+
+
 @pytest.mark.skipif(
     not AXE, reason="set EVALKIT_AXE to the path of axe.min.js (npm pack axe-core) to check accessibility"
 )
@@ -280,6 +381,13 @@ def test_all_of_mmlu_of_five_models_can_be_used(chromium: Any, tmp_path: Path) -
 @pytest.mark.parametrize("width", [1280, 380])
 def test_axe_finds_no_violation(chromium: Any, tmp_path: Path, scheme: str, width: int) -> None:
     runs = [*demo_runs(), instruct_run("hf/other", 0.5, training=TRAINING), judged_run("hf/other", 50)]
+    runs += [
+        duel("hf/a", "hf/b"),
+        duel("hf/b", "hf/c"),
+        *audit_runs(),
+        graded("fake/1", [1, 3]),
+        graded("fake/2", [5, 3]),
+    ]
     write_report(runs, tmp_path / "r.html", gate=GateView("FAIL", (GateRule("a", "FAIL", "b"),), "words"))
     with Visit(chromium, tmp_path / "r.html", color_scheme=scheme, viewport={"width": width, "height": 900}) as visit:
         visit.page.evaluate("() => document.querySelectorAll('details').forEach((part) => { part.open = true; })")

@@ -98,7 +98,7 @@ def test_two_judges_of_the_same_responses_make_two_tasks() -> None:
     view = make_view([judged_run(BASE, 20), judged_run(BASE, 20, judge=llama), instruct_run(BASE, 0.2)])
     assert [task.name for task in view.tasks][:2] == [
         "instruct · reference score",
-        "instruct · judged by ollama/llama3",
+        "instruct · judged by llama3",
     ]
 
 

@@ -3,6 +3,8 @@
 page        build_report, write_report: the HTML page
 markdown    the same answer in a pull request's comment
 export      the numbers as CSV and JSON
+exporters   Runs in other tools' records: lm-eval, MLflow, Weights & Biases, TensorBoard; a model card
+watch       a page that keeps up with Runs that still go on
 view        what all of them are made of: Runs by task, each paired with its baseline
 sections    what the page shows, one function for each section
 """

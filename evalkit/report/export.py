@@ -2,13 +2,15 @@
 
 import csv
 import io
-import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from evalkit.record import Run
 from evalkit.report.gate_view import GateView
+from evalkit.report.strict_json import to_json
+from evalkit.report.text import visible
 from evalkit.report.view import Cell, TaskView, View, make_view
 from evalkit.report.words import answers
 
@@ -18,6 +20,7 @@ _COLUMNS = (
     "judge",
     "model",
     "run",
+    "status",
     "group",
     "name",
     "metric",
@@ -29,7 +32,8 @@ _COLUMNS = (
     "unscored",
 )
 _PAIRED = ("difference", "difference_low", "difference_high", "p", "change")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
+"""What a spreadsheet takes for the beginning of a formula (OWASP, "CSV Injection")."""
 
 
 def build_csv(runs: Sequence[Run], *, baseline: str | None = None) -> str:
@@ -47,9 +51,11 @@ def build_csv(runs: Sequence[Run], *, baseline: str | None = None) -> str:
 
 
 def _harmless(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return "" if value is None else value
+    if isinstance(value, str):
+        shown = visible(value)
+        return f"'{shown}" if shown.startswith(_FORMULA) else shown
+    # What is no number stands as nothing: "nan" would be a text in a column of numbers.
+    return "" if value is None or (isinstance(value, float) and not math.isfinite(value)) else value
 
 
 def _lines(view: View) -> Iterator[dict[str, Any]]:
@@ -75,6 +81,7 @@ def _about(task: TaskView, entry: Cell) -> dict[str, Any]:
         "judge": judge,
         "model": manifest.model,
         "run": manifest.id,
+        "status": manifest.status,
     }
 
 
@@ -100,7 +107,7 @@ def build_json(runs: Sequence[Run], *, gate: GateView | None = None, baseline: s
         "gate": asdict(gate) if gate else None,
         "tasks": [_task(task) for task in view.tasks],
     }
-    return json.dumps(document, ensure_ascii=False, indent=1)
+    return to_json(document, indent=1)
 
 
 def _task(task: TaskView) -> dict[str, Any]:

@@ -17,7 +17,7 @@ def is_wrong(score: float, scale: Scale) -> bool:
 
 def least_change(scale: Scale) -> float:
     """The smallest difference that counts as a change; 0 where any does."""
-    return CHANGED * scale.top if scale.top is not None and not scale.binary else 0.0
+    return CHANGED * scale.width if scale.width is not None and not scale.binary else 0.0
 
 
 def is_changed(scores: Sequence[float], scale: Scale) -> bool:
@@ -32,7 +32,9 @@ def describe(scale: Scale) -> str:
         return "Changed, lost and won mean any difference in score."
     if scale.binary:
         return "Wrong means a score of 0; changed, lost and won mean right with one model and wrong with another."
+    middle = f"{scale.with_unit(scale.middle)}{f', the middle {scale.words}' if scale.low else ''}"
+    side = "below" if scale.higher_is_better else "above"
     return (
-        f"Wrong means {'below' if scale.higher_is_better else 'above'} {scale.with_unit(scale.middle)}; changed, "
-        f"lost and won mean a difference of at least {scale.show(CHANGED * (scale.top or 0))} points."
+        f"Wrong means {side} {middle}; changed, lost and won mean a difference of at least "
+        f"{scale.show(CHANGED * (scale.width or 0))} points."
     )

@@ -7,21 +7,19 @@ and written in base64, so nothing in it can end the element it stands in.
 
 import base64
 import json
-import math
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evalkit.record import Row
-from evalkit.report.outcome import least_change
-from evalkit.report.shared_text import Ends, asked_text, own_part, prompt_text, shared_by_cluster
-from evalkit.report.text import one_line
-from evalkit.report.view import Cell, TaskView, View, is_reference, labels_of
+from evalkit.report.disagreement import disagreements, is_judged_twice
+from evalkit.report.outcome import describe, least_change
+from evalkit.report.sample_json import SampleWriter, rounded
+from evalkit.report.shared_text import Ends, is_recorded
+from evalkit.report.view import Cell, TaskView, View, labels_of
 
 CHUNK = 400_000
 """Characters of JSON in a chunk, about."""
-_SNIPPET = 110
 _MARKUP = 60
 """Bytes of HTML around a chunk."""
 _TRIED = 3_000_000
@@ -51,9 +49,20 @@ class Encoded:
     """How many texts of a sample were cut, where any was."""
 
 
+def expected_sizes(task: TaskView, samples: Sequence[str], limits: Sequence[int]) -> list[float]:
+    """Bytes in the page that some samples would take under each limit of their texts."""
+    writer = SampleWriter(task, limits[0])
+    sizes = []
+    for limit in limits:
+        writer.limit = limit
+        texts = [_json(writer.sample(sample)) for sample in samples]
+        sizes.append(sum(map(len, texts)) * ratio_of(texts))
+    return sizes
+
+
 def encode_task(task: TaskView, limit: int) -> Encoded:
     """Write all samples of a task as JSON, with at most `limit` characters of any one text."""
-    writer = _Writer(task, limit)
+    writer = SampleWriter(task, limit)
     texts: dict[str, str] = {}
     cut: dict[str, int] = {}
     for sample in task.sample_ids:
@@ -102,99 +111,6 @@ def ratio_of(texts: Sequence[str]) -> float:
     return packed / max(1, sum(len(text) for chunk in tried for text in chunk))
 
 
-class _Writer:
-    """Turns samples into JSON values, and counts what it cuts."""
-
-    def __init__(self, task: TaskView, limit: int) -> None:
-        self.task = task
-        self.limit = limit
-        self.cut = 0
-        self.asks: dict[str, str] = {}
-        self.shared: list[Ends] = []
-        self.ends = [shared_by_cluster(entry) for entry in task.cells]
-        self.numbers: dict[Ends, int] = {}
-        self.judged = any(entry.judged for entry in task.cells)
-        self.reference = is_reference(task.judge)
-        """The reference judge is sent no prompt and says no words: its reply is the score's components again."""
-
-    def sample(self, sample: str) -> dict[str, Any]:
-        rows = [entry.rows.get(sample, ()) for entry in self.task.cells]
-        first = next(part[0] for part in rows if part)
-        answers = [[self._row(row) for row in part] for part in rows]
-        value: dict[str, Any] = {"p": self._prompts(sample, rows), "r": answers}
-        if first.target is not None:
-            value["t"] = self._value(first.target)
-        return value
-
-    def _prompts(self, sample: str, rows: Sequence[Sequence[Row]]) -> list[Any]:
-        """One prompt for each model as [number of its shared ends or -1, text]; 0 where it equals the first one."""
-        prompts: list[Any] = []
-        first: str | None = None
-        for entry, part, ends in zip(self.task.cells, rows, self.ends, strict=True):
-            text = asked_text(entry, sample) if part else None
-            if text is None or text == first:
-                prompts.append(0)
-                continue
-            first = text if first is None else first
-            prompts.append(self._prompt(sample, text, ends[part[0].cluster]))
-        return prompts
-
-    def _prompt(self, sample: str, text: str, ends: Ends) -> list[Any]:
-        own = own_part(text, ends)
-        self.asks.setdefault(sample, one_line(self._asked_words(sample) or (text if own is None else own), _SNIPPET))
-        if own is None or len(ends[0]) + len(ends[1]) < 20:
-            return [-1, self._text(text)]
-        if ends not in self.numbers:
-            self.numbers[ends] = len(self.shared)
-            self.shared.append((self._text(ends[0]), self._text(ends[1])))
-        return [self.numbers[ends], self._text(own)]
-
-    def _asked_words(self, sample: str) -> str:
-        """The sample's own words, where its rows keep them: clearer than what a prompt style made of them."""
-        fields = next(entry.rows[sample][0].fields for entry in self.task.cells if sample in entry.rows)
-        return " ".join(str(fields[name]) for name in ("instruction", "question", "input") if fields.get(name))
-
-    def _row(self, row: Row) -> dict[str, Any]:
-        value: dict[str, Any] = {"x": self._text(row.response), "s": {k: _rounded(v) for k, v in row.scores.items()}}
-        if row.unscored is not None:
-            value["u"] = row.unscored
-            value["d"] = self._text(row.detail)
-        if row.finish != "stop":
-            value["f"] = row.finish
-        if extra := {key: content for key, content in row.extra.items() if key != "judge" or not self.reference}:
-            value["e"] = self._value(extra)
-        if self.judged and not self.reference:
-            value["j"] = self._text(prompt_text(row.prompt))
-        if row.completion_tokens:
-            value["n"] = row.completion_tokens
-        return value
-
-    def _text(self, text: str) -> str:
-        if len(text) <= self.limit:
-            return text
-        self.cut += 1
-        whole = f"{len(text):,} characters in all; the rest is in the run's samples.jsonl"
-        return f"{text[: self.limit]}\n[… cut here: {whole}]"
-
-    def _value(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return self._text(value)
-        if isinstance(value, float):
-            return _rounded(value)
-        if isinstance(value, Mapping):
-            return {str(key): self._value(content) for key, content in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [self._value(content) for content in value]
-        return value
-
-
-def _rounded(value: float) -> float | str:
-    """Four digits are enough to read; JSON has no NaN or infinity, so those become words."""
-    if not math.isfinite(value):
-        return str(value)
-    return float(f"{value:.4g}")
-
-
 def _json(value: Any) -> str:
     """JSON without white space; a lone surrogate, which UTF-8 cannot hold, as its escape."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
@@ -217,23 +133,32 @@ def _index(
     task: TaskView, view: View, asks: Mapping[str, str], samples: Sequence[str], starts: Sequence[int]
 ) -> dict[str, Any]:
     tags: dict[str, int] = {}
+    split = disagreements(task)
     labels = [[tags.setdefault(name, len(tags)) for name in _labels(task, sample)] for sample in samples]
     return {
         "key": task.key,
         "name": task.name,
-        "metric": task.metric,
-        "percent": task.scale.percent,
-        "binary": task.scale.binary,
-        "higher": task.scale.higher_is_better,
-        "middle": task.scale.middle,
-        "least": least_change(task.scale),
+        "metric": task.sample_metric,
+        "percent": task.sample_scale.percent,
+        "binary": task.sample_scale.binary,
+        "higher": task.sample_scale.higher_is_better,
+        "middle": task.sample_scale.middle,
+        "least": least_change(task.sample_scale),
+        "top": task.sample_scale.top,
+        "recorded": is_recorded(task.baseline.run.rows[0]) if task.baseline.run.rows else False,
+        "meaning": describe(task.sample_scale) if task.kind == "scored" else "",
         "models": [view.model_index(entry.model) for entry in task.cells],
+        "judges": task.kind != "scored",
+        "split": [number for number, sample in enumerate(samples) if sample in split]
+        if is_judged_twice(task)
+        else None,
         "total": len(task.sample_ids),
         "ids": samples,
         "asks": [asks.get(sample, "") for sample in samples],
         "tags": list(tags),
         "labels": labels,
         "scores": [[_score(entry, sample) for sample in samples] for entry in task.cells],
+        "words": [_words(entry, samples) for entry in task.cells] if not task.is_plain else None,
         "unscored": [
             {number: reason for number, sample in enumerate(samples) if (reason := _reason(entry, sample))}
             for entry in task.cells
@@ -246,9 +171,14 @@ def _labels(task: TaskView, sample: str) -> tuple[str, ...]:
     return labels_of(next(entry.rows[sample][0] for entry in task.cells if sample in entry.rows))
 
 
+def _words(entry: Cell, samples: Sequence[str]) -> list[str | None]:
+    """What is said of every sample where its score is not what a reader looks for."""
+    return [mark.words if (mark := entry.marks.get(sample)) else None for sample in samples]
+
+
 def _score(entry: Cell, sample: str) -> float | str | None:
     score = entry.scores.get(sample)
-    return None if score is None else _rounded(score)
+    return None if score is None else rounded(score)
 
 
 def _reason(entry: Cell, sample: str) -> str | None:

@@ -102,17 +102,19 @@
       first = first ?? text;
       return text;
     });
-    return { prompts, own: raw.p.map((prompt) => (prompt === 0 ? "" : prompt[1])), target: raw.t, rows: raw.r };
+    return { asked: raw.i ?? "", compared: raw.c ?? [], others: raw.o ?? [], prompts, own: raw.p.map((prompt) => (prompt === 0 ? "" : prompt[1])), target: raw.t, rows: raw.r };
   };
 
   // State, kept in the address so that every view can be linked to ----------------------------------------
 
-  const FILTERS = ["task", "outcome", "model", "tag", "sort"];
-  let index = null, task = null, found = [], open = -1, run = 0;
+  const FILTERS = new Map([
+    ["task", ""], ["outcome", "all"], ["change", "all"], ["judges", "all"], ["model", ""], ["tag", ""], ["sort", "order"],
+  ]);
+  let index = null, task = null, found = [], open = -1, run = 0, split = new Set();
 
   const state = () => {
     const parts = new URLSearchParams();
-    for (const name of FILTERS) if ($(name).value && !["all", "order"].includes($(name).value)) parts.set(name, $(name).value);
+    for (const [name, otherwise] of FILTERS) if ($(name).value !== otherwise) parts.set(name, $(name).value);
     if ($("search").value) parts.set("q", $("search").value);
     if (open >= 0) parts.set("sample", task.ids[open]);
     return parts;
@@ -121,8 +123,7 @@
   const remember = () => {
     const address = "#" + state();
     history.replaceState(null, "", address);
-    const link = new URLSearchParams({ task: task.key, sample: open >= 0 ? task.ids[open] : "" });
-    $("link").setAttribute("href", "#" + link);
+    $("link").setAttribute("href", address);
   };
 
   const recall = () => {
@@ -130,13 +131,14 @@
     const wanted = index.tasks.find((one) => one.key === parts.get("task"));
     if (!wanted) return false;
     chooseTask(wanted);
-    for (const [name, otherwise] of [["outcome", "all"], ["model", ""], ["tag", ""], ["sort", "order"]]) {
+    for (const [name, otherwise] of FILTERS) {
+      if (name === "task") continue;
       $(name).value = parts.get(name) ?? otherwise;
       if ($(name).selectedIndex < 0) $(name).value = otherwise;
     }
     $("search").value = parts.get("q") ?? "";
     const sample = parts.get("sample");
-    $("samples").scrollIntoView();
+    $("samples").scrollIntoView({ behavior: "instant" });
     search().then(() => {
       if (sample === null) return $("window").open && $("window").close();
       const place = task.ids.indexOf(sample);
@@ -146,20 +148,39 @@
     return true;
   };
 
+  const choice = (value, words) => {
+    const option = element("option", "", visible(words));
+    option.value = value;
+    return option;
+  };
+
+  /** Offer other choices and keep what was chosen, if it is still there. */
+  const offer = (select, choices) => {
+    const chosen = select.value;
+    select.replaceChildren(...choices);
+    select.value = chosen;
+    if (select.selectedIndex < 0) select.selectedIndex = 0;
+  };
+
+  const useField = (name, useful) => {
+    $(name).closest("label").hidden = !useful;
+    if (!useful) $(name).selectedIndex = 0;
+  };
+
   const chooseTask = (wanted) => {
     task = wanted;
     $("task").value = task.key;
-    const chosen = $("tag").value;
-    const options = task.tags.map((name) => {
-      const option = element("option", "", visible(name.replaceAll("_", " ")));
-      option.value = name;
-      return option;
-    });
-    options.sort((a, b) => a.textContent.localeCompare(b.textContent));
-    const any = element("option", "", "any");
-    any.value = "";
-    $("tag").replaceChildren(any, ...options);
-    $("tag").value = task.tags.includes(chosen) ? chosen : "";
+    const tags = task.tags.map((name) => choice(name, name.replaceAll("_", " ")));
+    tags.sort((a, b) => a.textContent.localeCompare(b.textContent));
+    offer($("tag"), [choice("", "any"), ...tags]);
+    const columns = task.models.map((model) => choice(String(model), index.models[model]));
+    offer($("model"), [choice("", task.judges ? "any judge" : "any model"), ...columns]);
+    useField("tag", task.tags.length);
+    useField("model", task.models.length > 1);
+    useField("change", task.models.length > 1 && !task.judges);
+    useField("judges", task.split !== null);
+    split = new Set(task.split ?? []);
+    $("meaning").textContent = task.meaning;
   };
 
   const say = (words) => { $("count").textContent = words; };
@@ -178,13 +199,21 @@
     return values.length > 1 && spread > 0 && spread >= task.least;
   };
 
-  const OUTCOMES = {
+  const CHANGES = {
     all: () => true,
+    same: (sample, cells) => !CHANGES.changed(sample, cells),
     changed: (sample, cells) => changed(cells.length === 1 ? [0, ...cells] : cells, sample),
     lost: (sample, cells) => cells.some((cell) => gain(cell, sample) < 0 && changed([0, cell], sample)),
     won: (sample, cells) => cells.some((cell) => gain(cell, sample) > 0 && changed([0, cell], sample)),
+  };
+
+  const JUDGES = { all: () => true, differ: (sample) => split.has(sample), agree: (sample) => !split.has(sample) };
+
+  const OUTCOMES = {
+    all: () => true,
     wrong: (sample, cells) => cells.some((cell) => task.scores[cell][sample] !== null && isWrong(task.scores[cell][sample])),
-    right: (sample, cells) => cells.some((cell) => task.scores[cell][sample] !== null && !isWrong(task.scores[cell][sample])),
+    right: (sample, cells) => task.middle !== null &&
+      cells.some((cell) => task.scores[cell][sample] !== null && !isWrong(task.scores[cell][sample])),
     unscored: (sample, cells) => cells.some((cell) => sample in task.unscored[cell]),
   };
 
@@ -208,11 +237,11 @@
     const model = $("model").value;
     const cells = task.models.map((_, cell) => cell).filter((cell) => model === "" || task.models[cell] === Number(model));
     const tag = task.tags.indexOf($("tag").value);
-    const keeps = OUTCOMES[$("outcome").value];
+    const tests = [OUTCOMES[$("outcome").value], CHANGES[$("change").value], JUDGES[$("judges").value]];
     const samples = [];
     for (let sample = 0; sample < task.ids.length; sample++) {
       if (tag >= 0 && !task.labels[sample].includes(tag)) continue;
-      if (cells.length && keeps(sample, cells)) samples.push(sample);
+      if (cells.length && tests.every((keeps) => keeps(sample, cells))) samples.push(sample);
     }
     const order = SORTS[$("sort").value];
     return order ? samples.sort(order) : samples;
@@ -223,6 +252,8 @@
   const matches = (sample, data, query) => {
     const texts = [task.ids[sample], task.labels[sample].map((label) => task.tags[label]).join(" "), ...data.own, words(data.target)];
     for (const row of data.rows.flat()) texts.push(row.x, row.d ?? "", row.e ? words(row.e) : "");
+    texts.push(data.asked);
+    for (const said of [...data.compared, ...data.others.flat()]) texts.push(said.join(" "));
     return texts.some((text) => text.toLowerCase().includes(query));
   };
 
@@ -271,9 +302,10 @@
     const name = index.models[task.models[cell]];
     const reason = task.unscored[cell][sample];
     const score = task.scores[cell][sample];
-    const text = score === null ? reason ?? "no score" : scoreText(score);
-    const look = score === null ? "none" : task.middle === null ? "" : isWrong(score) ? "bad" : "good";
-    return element("span", `chip ${look}`, `${name}: ${text}`);
+    const said = task.words ? task.words[cell][sample] : null;
+    const text = said !== null ? visible(said) : score === null ? reason ?? "no score" : scoreText(score);
+    const look = score === null ? (said === null ? "none" : "") : task.middle === null ? "" : isWrong(score) ? "bad" : "good";
+    return element("span", `chip ${look}`, element("span", "who", name), element("span", "", text));
   };
 
   const makeItem = (place) => {
@@ -376,7 +408,7 @@
   const EXTRA_NAMES = new Map([["judge", "The judge's words"], ["components", "Components of the score"]]);
 
   const extraBlocks = (extra) => Object.entries(extra).flatMap(([name, value]) => {
-    if (value === null || value === "") return [];
+    if (value === null || value === "" || (typeof value === "object" && !Object.keys(value).length)) return [];
     const title = element("h5", "", ...shown(EXTRA_NAMES.get(name) ?? name.replaceAll("_", " ")));
     if (isNumbers(value)) return [title, element("div", "scores", numbersOf(value))];
     return [title, textBlock(shown(typeof value === "string" ? value : JSON.stringify(value, null, 1)))];
@@ -400,23 +432,38 @@
 
   const side = (data, cell) => {
     const rows = data.rows[cell];
+    const said = task.words ? task.words[cell][open] : null;
     const name = index.models[task.models[cell]];
     const reference = cell > 0 && data.rows[0].length ? data.rows[0][0].x : null;
     const blocks = rows.flatMap((row, repeat) => [
-      rows.length > 1 ? element("h5", "", `repeat ${repeat + 1}`) : null,
-      ...answerBlocks(row, reference),
+      row.h ? element("h5", "", row.h) : rows.length > 1 ? element("h5", "", `repeat ${repeat + 1}`) : null,
+      ...answerBlocks(row, task.judges ? null : reference),
     ]);
-    const made = element("div", `side m${task.models[cell] % 8}`, element("h4", "", name), ...(rows.length ? blocks : ["not run"]));
-    return made;
+    const verdict = said === null ? null : element("div", "scores", element("span", "chip", ...shown(said)));
+    return element("div", `side m${task.models[cell] % 8}`, element("h4", "", name), verdict,
+      ...(rows.length ? blocks : ["not run"]), ...otherBlocks(data.others[cell] ?? []));
   };
+
+  const otherBlocks = (others) => others.flatMap(([name, score, said]) => [
+    element("h5", "", ...shown(`Another judge: ${name}`)),
+    element("div", "scores", element("span", "chip", ...shown(score))),
+    said ? textBlock(shown(said)) : null,
+  ]);
+
+  const comparedBlocks = (compared) => compared.map(([name, text], place) => {
+    const before = compared[0][1];
+    const marked = place && $("diff").checked && text !== before ? wordDiff(before, text) : null;
+    return element("div", "side", element("h4", "", ...shown(name)), textBlock(marked ?? (text === "" ? ["(empty)"] : shown(text))));
+  });
 
   const promptBlocks = (data) => {
     const distinct = [...new Set(data.prompts)];
     return distinct.map((prompt, place) => {
       const names = task.models.filter((_, cell) => data.prompts[cell] === prompt).map((model) => index.models[model]);
-      const title = distinct.length > 1 ? `Prompt as sent to ${names.join(", ")}` : "Prompt as sent";
+      const kind = task.recorded ? "The sample (recorded answers were scored, nothing was asked)" : "Prompt as sent";
+      const title = distinct.length > 1 ? `${kind} to ${names.join(", ")}` : kind;
       const folded = element("details", "", element("summary", "", title), textBlock(shown(prompt)));
-      folded.open = place === 0 && prompt.length < 1500;
+      folded.open = place === 0 && prompt.length < 1500 && !data.compared.length;
       return folded;
     });
   };
@@ -427,8 +474,10 @@
     const labels = task.labels[sample].map((label) => element("span", "chip", ...shown(task.tags[label])));
     $("sample-title").replaceChildren(...shown(task.ids[sample]));
     const target = data.target === undefined ? [] : [element("h4", "", "Reference"), textBlock(shown(words(data.target)))];
+    const asked = data.asked ? [element("h4", "", "Instruction"), textBlock(shown(data.asked))] : [];
     $("sample").replaceChildren(
-      element("div", "scores", labels), ...promptBlocks(data), ...target,
+      element("div", "scores", labels), ...asked, ...promptBlocks(data), ...target,
+      data.compared.length ? element("div", "sides", comparedBlocks(data.compared)) : "",
       element("div", "sides", task.models.map((_, cell) => side(data, cell))),
     );
     const place = found.indexOf(sample);
@@ -452,14 +501,16 @@
     for (const sample of found) {
       const data = await fetchSample(task, sample);
       const answers = task.models.map((model, cell) => ({
-        model: index.models[model],
+        [task.judges ? "judge" : "model"]: index.models[model],
+        ...(task.words ? { verdict: task.words[cell][sample] } : {}),
         prompt: data.prompts[cell],
         rows: data.rows[cell].map((row) => ({
           response: row.x, scores: row.s, unscored: row.u ?? null, detail: row.d ?? "", finish: row.f ?? "stop", extra: row.e ?? {},
         })),
       }));
       const tags = task.labels[sample].map((label) => task.tags[label]);
-      lines.push(JSON.stringify({ task: task.name, id: task.ids[sample], tags, target: data.target ?? null, answers }) + "\n");
+      const compared = data.compared.length ? { compared: data.compared } : {};
+      lines.push(JSON.stringify({ task: task.name, id: task.ids[sample], tags, target: data.target ?? null, ...compared, answers }) + "\n");
     }
     const link = element("a", "");
     link.href = URL.createObjectURL(new Blob(lines, { type: "application/x-ndjson" }));
@@ -475,7 +526,7 @@
     if (!task) return;
     const lines = found.slice(0, PRINTED).map((sample) => element("tr", "",
       element("td", "words", ...shown(task.ids[sample])), element("td", "words", ...shown(task.asks[sample])),
-      element("td", "", task.models.map((_, cell) => chip(cell, sample)))));
+      element("td", "", element("div", "chips", task.models.map((_, cell) => chip(cell, sample))))));
     const caption = element("caption", "", `${lines.length} of ${found.length} samples of ${task.name}`);
     $("printed").replaceChildren(element("table", "", caption, element("tbody", "", lines)));
   });
@@ -491,7 +542,7 @@
     $("list").addEventListener("keydown", moveFocus);
     window.addEventListener("resize", () => { spacer.style.height = `${Math.max(found.length, 1) * rowHeight()}px`; drawList(); });
     $("task").addEventListener("change", () => { chooseTask(index.tasks.find((one) => one.key === $("task").value)); changedFilter(); });
-    for (const name of ["outcome", "model", "tag", "sort"]) $(name).addEventListener("change", changedFilter);
+    for (const name of FILTERS.keys()) if (name !== "task") $(name).addEventListener("change", changedFilter);
     $("search").addEventListener("input", () => {
       $("list").setAttribute("aria-busy", "true");
       clearTimeout(typing);
@@ -528,5 +579,19 @@
     document.documentElement.dataset.ready = "true";
   };
 
-  start();
+  // A page of runs that still go on loads itself again, but not while someone reads a sample, types or marks text.
+  const live = document.querySelector(".live");
+  const busy = () => document.hidden || $("window").open || !getSelection().isCollapsed ||
+    document.activeElement.matches("input, select, textarea");
+  const reload = () => {
+    if (busy()) return;
+    history.replaceState({ top: scrollY }, "");
+    location.reload();
+  };
+
+  const top = history.state?.top;
+  start().then(() => {
+    if (top !== undefined) scrollTo({ top, behavior: "instant" });
+    if (live) setInterval(reload, 1000 * live.dataset.every);
+  });
 })();

@@ -23,6 +23,7 @@ from evalkit.report.sections.summary import summary
 from evalkit.report.sidecar import sidecar_path, write_sidecar
 from evalkit.report.text import listed, plural, share, visible
 from evalkit.report.view import View, make_view
+from evalkit.report.watch import banner, reload_element
 
 MAX_BYTES = 25_000_000
 """What can still be mailed."""
@@ -30,6 +31,16 @@ _RESERVE = 4_000
 """Bytes for the markup around the data."""
 _SLOT = re.compile(r"\{\{(\w+)\}\}")
 _HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What a page is beside its view."""
+
+    title: str | None
+    max_bytes: int
+    sidecar: str | None = None
+    reload_every: int | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,7 @@ def build_report(
     """One self-contained HTML page over Runs.
 
     Args:
-        runs: at least one; the model of a task's first Run is its baseline.
+        runs: at least one; the model of the first Run is the baseline.
         title: the heading; made of the models and tasks where not given.
         gate: the gate's decision, where one was made.
         baseline: the model to compare with instead, by its full or shown name.
@@ -60,7 +71,7 @@ def build_report(
         UsageError: there is no Run, or no model is called like the baseline.
     """
     view = make_view(runs, baseline=baseline, gate=gate)
-    return _build(view, title, max_bytes, sidecar=None).html
+    return _build(view, _Frame(title, max_bytes)).html
 
 
 def write_report(
@@ -71,8 +82,13 @@ def write_report(
     gate: GateView | None = None,
     baseline: str | None = None,
     max_bytes: int = MAX_BYTES,
+    reload_every: int | None = None,
 ) -> list[Path]:
     """Write the page, and beside it the samples that it had no room for.
+
+    Args: as `build_report`, and
+        path: the file to write.
+        reload_every: after how many seconds a page over Runs that still go on loads itself again.
 
     Returns:
         The files written: the page, and `<name>.samples.parquet` (without pyarrow `.samples.jsonl.gz`) where samples
@@ -84,7 +100,7 @@ def write_report(
     """
     view = make_view(runs, baseline=baseline, gate=gate)
     beside = sidecar_path(path)
-    page = _build(view, title, max_bytes, sidecar=beside.name)
+    page = _build(view, _Frame(title, max_bytes, beside.name, reload_every))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, [page.html])
@@ -100,13 +116,20 @@ def write_report(
 
 def default_title(view: View) -> str:
     """For example "sft and sft-2 against base", or what the only model was asked."""
+    titles = []
     if len(view.models) == 1:
-        return f"{view.models[0]} on {listed([task.name for task in view.tasks])}"
-    return f"{listed(view.models[1:])} against {view.models[0]}"
+        titles.append(f"{view.models[0]} on {listed([task.name for task in view.scored])}")
+    elif view.models:
+        titles.append(f"{listed(view.models[1:])} against {view.models[0]}")
+    if view.contestants:
+        titles.append(f"{listed(view.contestants)} head to head")
+    if view.on_trial:
+        titles.append(f"{listed(view.on_trial)} on trial")
+    return "; ".join(titles)
 
 
-def _build(view: View, title: str | None, max_bytes: int, *, sidecar: str | None) -> _Page:
-    heading = title or default_title(view)
+def _build(view: View, frame: _Frame) -> _Page:
+    heading = frame.title or default_title(view)
     parts = [part for section in SECTIONS if (part := section(view)) is not None]
     links = (tag("li", tag("a", part.title, href=f"#{part.identity}")) for part in parts)
     style, script = _asset("page.css"), _asset("page.js")
@@ -116,15 +139,16 @@ def _build(view: View, title: str | None, max_bytes: int, *, sidecar: str | None
         "title": tag("x", heading).removeprefix("<x>").removesuffix("</x>"),
         "style": style,
         "script": script,
-        "summary": summary(view, heading),
+        "live": reload_element(frame.reload_every),
+        "summary": join([banner(view.runs, frame.reload_every), summary(view, heading)]),
         "navigation": tag("nav", tag("ul", links), aria_label="Sections"),
         "sections": join(part.render() for part in parts),
         "footer": join(["Made by evalkit ", __version__, ". This file loads nothing and runs without a network."]),
         "data": "",
     }
-    room = max_bytes - len(_fill(_asset("page.html"), slots).encode("utf-8", "replace")) - _RESERVE
+    room = frame.max_bytes - len(_fill(_asset("page.html"), slots).encode("utf-8", "replace")) - _RESERVE
     carried = carry(view, room)
-    slots["data"] = _data(view, carried, sidecar)
+    slots["data"] = _data(view, carried, frame.sidecar)
     return _Page(_fill(_asset("page.html"), slots), view, carried)
 
 
@@ -150,7 +174,7 @@ def _hash(text: str) -> str:
 
 def _data(view: View, carried: Carried, sidecar: str | None) -> Html:
     index = {
-        "models": [visible(model) for model in view.models],
+        "models": [visible(model) for model in view.names],
         "carried": carried_words(view, carried, sidecar),
         "tasks": [block.index for block in carried.blocks],
     }

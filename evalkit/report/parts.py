@@ -51,7 +51,7 @@ def table(caption: str, columns: Sequence[Column], rows: Iterable[Child], *, cla
     sortable = any(column.sortable for column in columns)
     content = tag(
         "table",
-        tag("caption", caption),
+        tag("caption", tag("span", caption)),
         tag("thead", head),
         tag("tbody", rows),
         class_=f"{class_} sortable".strip() if sortable else class_ or None,

@@ -5,6 +5,7 @@ The page carries common text once, and speaks of a sample by what only its own p
 
 from collections.abc import Sequence
 
+from evalkit.record import Row
 from evalkit.report.view import Cell
 from evalkit.task import Prompt
 
@@ -36,7 +37,15 @@ def prompt_text(prompt: Prompt) -> str:
 def asked_text(entry: Cell, sample: str) -> str | None:
     """What a model was asked, as one text; None where it was not."""
     prompt = entry.prompt(sample)
+    rows = entry.rows.get(sample)
+    if prompt is not None and rows and is_recorded(rows[0]):
+        return "\n\n".join(f"[{name}]\n{content}" for name, content in rows[0].fields.items()) or rows[0].id
     return None if prompt is None else prompt_text(prompt)
+
+
+def is_recorded(row: Row) -> bool:
+    """Whether nobody was asked: the row scores a recorded prediction, and its prompt is only its name."""
+    return row.prompt in (row.id, "")
 
 
 def shared_by_cluster(entry: Cell) -> dict[str | None, Ends]:

@@ -38,7 +38,8 @@ def _rows(view: View, left_out: Mapping[str, frozenset[str]]) -> Iterator[dict[s
     for task in view.tasks:
         for entry in task.cells:
             about = {"task": task.name, "model": entry.run.manifest.model, "run": entry.run.id}
-            yield from ({**about, **_content(row)} for row in entry.run.rows if row.id in left_out[task.key])
+            left = (rows for sample, rows in entry.rows.items() if sample in left_out[task.key])
+            yield from ({**about, **_content(row)} for rows in left for row in rows)
 
 
 def _content(row: Row) -> dict[str, Any]:

@@ -69,23 +69,31 @@ def chart(area: Frame, title: str, description: str, marks: Iterable[Child]) -> 
     )
 
 
-def axes(area: Frame, x_name: str, y_name: str, *, digits: tuple[str, str] = ("g", "g")) -> list[Html]:
-    """Grid lines, tick labels and the names of both axes."""
+@dataclass(frozen=True)
+class Label:
+    """A word below a place of the x axis."""
+
+    at: float
+    name: str
+
+
+def axes(area: Frame, x_name: str, y_name: str, *, x_labels: Sequence[Label] = ()) -> list[Html]:
+    """Grid lines, tick labels and the names of both axes; `x_labels` take the place of round numbers."""
     marks = []
     for value in area.y.ticks():
         y = area.y.at(value)
         marks.append(line((area.x.start, y), (area.x.end, y), "grid"))
-        marks.append(text((area.x.start - 6, y + 4), _tick(value, digits[1]), "tick end"))
-    for value in area.x.ticks():
-        marks.append(text((area.x.at(value), area.y.start + 16), _tick(value, digits[0]), "tick middle"))
+        marks.append(text((area.x.start - 6, y + 4), _tick(value), "tick end"))
+    for label in x_labels or [Label(value, _tick(value)) for value in area.x.ticks()]:
+        marks.append(text((area.x.at(label.at), area.y.start + 16), label.name, "tick middle"))
     marks.append(line((area.x.start, area.y.start), (area.x.end, area.y.start), "axis"))
     marks.append(text(((area.x.start + area.x.end) / 2, area.height - 6), x_name, "axis-name middle"))
     marks.append(text((12, 120), y_name, "axis-name middle", transform="rotate(-90 12 120)"))
     return marks
 
 
-def _tick(value: float, digits: str) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:{digits}}"
+def _tick(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:g}"
 
 
 def line(start: Point, end: Point, class_: str) -> Html:
@@ -123,11 +131,26 @@ def key(index: int) -> Html:
 
 
 def interval_bar(
-    axis: tuple[float, float], value: float | None, ends: tuple[float | None, float | None], index: int
+    axis: tuple[float, float],
+    value: float | None,
+    ends: tuple[float | None, float | None],
+    index: int,
+    *,
+    middle: float | None = None,
 ) -> Html:
-    """A value with its interval on a track, for a table cell; hidden from screen readers."""
+    """A value with its interval on a track, for a table cell; hidden from screen readers.
+
+    Args:
+        axis: the values at both ends of the track.
+        value: what is marked; None marks nothing.
+        ends: of the interval.
+        index: the number of the mark.
+        middle: a value to compare with, drawn as a line across.
+    """
     scale = Axis(*axis, 6, 154)
     marks: list[Child] = [line((6, 8), (154, 8), "track")]
+    if middle is not None:
+        marks.append(line((scale.at(middle), 1), (scale.at(middle), 15), "zero"))
     low, high = ends
     if low is not None and high is not None:
         marks.append(line((scale.at(low), 8), (scale.at(high), 8), f"whisker m{index % 8}"))

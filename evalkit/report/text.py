@@ -1,10 +1,12 @@
 """Values as a person reads them: numbers with the right number of digits, and no character that cannot be seen."""
 
+import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 NOT_KNOWN = "–"
-_MINUS = "−"
+MINUS = "−"
 
 # C0 and C1 controls but tab and line feed, soft hyphen, bidirectional controls, zero-width and other format characters,
 # line and paragraph separators, surrogates, variation selectors 1–16 stay (emoji), tags and the byte-order mark do not.
@@ -28,16 +30,16 @@ def one_line(text: str, limit: int) -> str:
 
 def number(value: float | None, digits: int = 1) -> str:
     """A number with a real minus sign; a dash where there is none."""
-    if value is None:
+    if value is None or not math.isfinite(value):
         return NOT_KNOWN
     text = f"{value:,.{digits}f}"
-    return text.replace("-", _MINUS) if float(text.replace(",", "")) else f"{0:.{digits}f}"
+    return text.replace("-", MINUS) if float(text.replace(",", "")) else f"{0:.{digits}f}"
 
 
 def signed(value: float | None, digits: int = 1) -> str:
     """A difference, with its sign always."""
     text = number(value, digits)
-    return f"+{text}" if value is not None and not text.startswith(_MINUS) and text.strip("0.") else text
+    return f"+{text}" if value is not None and not text.startswith(MINUS) and text.strip("0.") else text
 
 
 def compact(value: float) -> str:
@@ -80,17 +82,19 @@ def listed(items: Sequence[str]) -> str:
 def short_names(names: Sequence[str]) -> dict[str, str]:
     """The shortest ending of each name, in whole path parts, that tells it from the others.
 
-    "hf/./checkpoints/sft" and "hf/./checkpoints/base" become "sft" and "base".
+    "hf/./checkpoints/sft" and "hf/./checkpoints/base" become "sft" and "base"; the server in
+    "openai/tiny@http://127.0.0.1:8000/v1" stays away where another part tells the names apart.
     """
-    distinct = list(dict.fromkeys(names))
-    parts = {name: [part for part in name.split("/") if part] or [name] for name in distinct}
-    return {name: _shortest(name, parts) for name in distinct}
+    endings = {name: _endings(name) for name in dict.fromkeys(names)}
+    counts = Counter(ending for candidates in endings.values() for ending in dict.fromkeys(candidates))
+    return {name: next((e for e in found if counts[e] == 1), name) for name, found in endings.items()}
 
 
-def _shortest(name: str, parts: dict[str, list[str]]) -> str:
-    own = parts[name]
-    for length in range(1, len(own) + 1):
-        ending = own[-length:]
-        if sum(other[-length:] == ending for other in parts.values()) == 1:
-            return "/".join(ending)
-    return name
+def _endings(name: str) -> list[str]:
+    """What a name may be called, the shortest first."""
+    model, at, server = name.partition("@http")
+    parts = [part for part in model.split("/") if part] or [model]
+    endings = ["/".join(parts[-length:]) for length in range(1, len(parts) + 1)]
+    if at:
+        endings.append(f"{parts[-1]}@{server.partition('://')[2].partition('/')[0]}")
+    return endings

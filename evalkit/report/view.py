@@ -7,89 +7,34 @@ not mean the same thing, so it becomes a task of its own and the page says why.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from evalkit.compare import Comparison, NotComparable, adjusted, compare_runs
 from evalkit.errors import UsageError
-from evalkit.record import Metric, Row, Run
+from evalkit.record import Row, Run
+from evalkit.report.cell import Cell, Other
 from evalkit.report.gate_view import GateView
+from evalkit.report.kinds import Kind, kind_of, meaning
+from evalkit.report.marks import is_plain, mark_metric, mark_scale
 from evalkit.report.names import Names, judged_run, name_models, name_tasks
+from evalkit.report.pair import ALPHA, EQUIVALENT, Change, Pair, make_pair
 from evalkit.report.scale import Scale, scale_of
-from evalkit.stats.paired import PairedComparison, compare_paired, equivalence_p
-from evalkit.task import Prompt
+from evalkit.stats.paired import PairedComparison, compare_paired
 
-ALPHA = 0.05
-EQUIVALENT = 0.03
-"""Two models count as unchanged where the difference is proven to be less than this share of the scale."""
-
-Change = Literal["better", "worse", "unchanged", "unclear"]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A candidate against the baseline of its task, on the samples both have scored."""
-
-    result: PairedComparison
-    change: Change
-    """Proven at 5 % (after Holm's correction over all comparisons of the report), or not."""
-    unpaired: int
-    """Samples that only one of the two has scored."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One model on one task."""
-
-    run: Run
-    model: str
-    """The name shown: short, and different for every model of the report."""
-    pair: Pair | None = None
-    """None for the baseline itself, and where the two cannot be compared."""
-    refused: str = ""
-    """Why they cannot be compared, in words."""
-    judged: Run | None = None
-    """The Run whose responses a judge scored here, where it is part of the report."""
-
-    @property
-    def metric(self) -> Metric | None:
-        return self.run.manifest.metrics.overall.get(self.run.manifest.primary)
-
-    @cached_property
-    def rows(self) -> Mapping[str, tuple[Row, ...]]:
-        """Rows by sample id, repeats in order."""
-        found: dict[str, tuple[Row, ...]] = {}
-        for row in self.run.rows:
-            found[row.id] = (*found.get(row.id, ()), row)
-        return found
-
-    @cached_property
-    def scores(self) -> Mapping[str, float]:
-        """The primary score by sample id, averaged over repeats."""
-        values = self.run.scores(self.run.manifest.primary)
-        return {sample: sum(repeats) / len(repeats) for sample, repeats in values.items()}
-
-    def prompt(self, sample: str) -> Prompt | None:
-        """What the model itself was asked, also where the rows are a judgement of its responses."""
-        # A judging Run numbers the repeats of a sample as samples of their own.
-        asked = self._asked.get(sample) or self._asked.get(sample.rpartition("#")[0])
-        if asked is not None:
-            return asked
-        rows = self.rows.get(sample)
-        return rows[0].prompt if rows else None
-
-    @cached_property
-    def _asked(self) -> Mapping[str, Prompt]:
-        return {row.id: row.prompt for row in self.judged.rows} if self.judged else {}
+__all__ = ["ALPHA", "EQUIVALENT", "Cell", "Change", "Pair", "TaskView", "View", "compare_samples", "make_view"]
 
 
 @dataclass(frozen=True)
 class TaskView:
-    """All models on one task; the first cell is the baseline."""
+    """All models on one task; the first cell is the baseline. Where the task is to judge, the cells are judges."""
 
     key: str
     name: str
     cells: tuple[Cell, ...]
     scale: Scale
+    """Of the primary metric."""
+    sides: tuple[str, str] = ("a", "b")
+    """The names of the two models that meet, for a task of the kind "duel"."""
 
     @property
     def baseline(self) -> Cell:
@@ -98,6 +43,10 @@ class TaskView:
     @property
     def candidates(self) -> tuple[Cell, ...]:
         return self.cells[1:]
+
+    @property
+    def kind(self) -> Kind:
+        return self.baseline.kind
 
     @property
     def metric(self) -> str:
@@ -112,9 +61,24 @@ class TaskView:
         return self.baseline.run.manifest.judge
 
     @cached_property
+    def is_plain(self) -> bool:
+        """Whether the primary metric is the mean of scores that each say how one sample went."""
+        return is_plain(self.baseline.run)
+
+    @cached_property
+    def sample_scale(self) -> Scale:
+        """The scale of the scores of single samples."""
+        return self.scale if self.is_plain else mark_scale([cell.run for cell in self.cells])
+
+    @cached_property
+    def sample_metric(self) -> str:
+        """What the scores of single samples are called."""
+        return self.metric if self.is_plain else mark_metric(self.baseline.run)
+
+    @cached_property
     def sample_ids(self) -> tuple[str, ...]:
         """Every sample of any Run, in the order of the first Run that has it."""
-        return tuple(dict.fromkeys(row.id for cell in self.cells for row in cell.run.rows))
+        return tuple(dict.fromkeys(sample for cell in self.cells for sample in cell.rows))
 
 
 @dataclass(frozen=True)
@@ -123,16 +87,43 @@ class View:
 
     runs: tuple[Run, ...]
     tasks: tuple[TaskView, ...]
+    """Scores first, then duels, then judges on trial."""
     models: tuple[str, ...]
-    """The names shown, baseline first."""
+    """The names of the models that have scores, baseline first."""
     full_names: Mapping[str, str]
-    """Shown name → the model's full name."""
+    """Shown name → the full name of a model or judge."""
+    short: Mapping[str, str]
+    """Full name of a model or judge → how it is shown where it is spoken of."""
     gate: GateView | None
     notes: tuple[str, ...]
     """What a reader must know before comparing, in sentences."""
 
+    @cached_property
+    def scored(self) -> tuple[TaskView, ...]:
+        """The tasks in which models have scores."""
+        return self.of_kind("scored")
+
+    def of_kind(self, *kinds: Kind) -> tuple[TaskView, ...]:
+        return tuple(task for task in self.tasks if task.kind in kinds)
+
+    @cached_property
+    def contestants(self) -> tuple[str, ...]:
+        """The models that meet head to head."""
+        return tuple(dict.fromkeys(side for task in self.of_kind("duel") for side in task.sides))
+
+    @cached_property
+    def on_trial(self) -> tuple[str, ...]:
+        """The judges that are measured or attacked."""
+        return tuple(dict.fromkeys(cell.model for task in self.of_kind("audit", "attack") for cell in task.cells))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Every model and judge that has a column somewhere; models with scores first."""
+        return tuple(dict.fromkeys([*self.models, *(cell.model for task in self.tasks for cell in task.cells)]))
+
     def model_index(self, model: str) -> int:
-        return self.models.index(model)
+        """The number of a model's mark and colour."""
+        return self.names.index(model) if model in self.names else len(self.names)
 
 
 def make_view(runs: Sequence[Run], *, baseline: str | None = None, gate: GateView | None = None) -> View:
@@ -140,7 +131,8 @@ def make_view(runs: Sequence[Run], *, baseline: str | None = None, gate: GateVie
 
     Args:
         runs: at least one Run; their order is the order of models and tasks.
-        baseline: the full or shown name of the model to compare with; each task's first model where not given.
+        baseline: the full or shown name of the model to compare with; the first Run's where not given. Tasks that it
+            did not run compare with their own first model.
         gate: the gate's decision, where one was made.
 
     Raises:
@@ -148,14 +140,21 @@ def make_view(runs: Sequence[Run], *, baseline: str | None = None, gate: GateVie
     """
     if not runs:
         raise UsageError("a report needs at least one run: name the folders of the runs to show")
-    groups = _grouped(runs)
+    groups = sorted(_grouped(runs), key=lambda group: _ORDER.index(kind_of(group[0])))
     names = name_models(groups)
-    first = names.find(baseline) if baseline is not None else None
+    first = names.find(baseline) if baseline is not None else next(iter(_scored(runs, names)), None)
     groups = [sorted(group, key=lambda run: names.of(run) != first) for group in groups]
     tasks = _tasks(groups, names, runs)
-    models = tuple(dict.fromkeys([*([first] if first else []), *(names.of(run) for run in runs)]))
-    full = {names.of(run): run.manifest.model for run in runs}
-    return View(tuple(runs), tasks, models, full, gate, tuple(_notes(tasks)))
+    scored = _scored(runs, names)
+    models = tuple(dict.fromkeys([*([first] if first in scored else []), *scored]))
+    return View(tuple(runs), tasks, models, names.full, names.short, gate, tuple(_notes(tasks)))
+
+
+def _scored(runs: Sequence[Run], names: Names) -> list[str]:
+    return [names.of(run) for run in runs if kind_of(run) == "scored"]
+
+
+_ORDER: tuple[Kind, ...] = ("scored", "duel", "audit", "attack")
 
 
 def compare_samples(baseline: Cell, candidate: Cell, samples: Sequence[str]) -> PairedComparison:
@@ -177,18 +176,16 @@ def is_reference(judge: Mapping[str, Any] | None) -> bool:
 def _grouped(runs: Sequence[Run]) -> list[list[Run]]:
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
-        manifest = run.manifest
-        judge = str((manifest.judge or {}).get("fingerprint", ""))
-        key = (manifest.task, manifest.protocol, manifest.primary, manifest.data_hash, judge)
-        groups.setdefault(key, []).append(run)
+        groups.setdefault(meaning(run), []).append(run)
     return list(groups.values())
 
 
 def _tasks(groups: Sequence[Sequence[Run]], names: Names, runs: Sequence[Run]) -> tuple[TaskView, ...]:
-    compared = {id(run): _compare(group[0], run) for group in groups for run in group[1:]}
+    scored = [group for group in groups if kind_of(group[0]) == "scored"]
+    compared = {id(run): _compare(group[0], run) for group in scored for run in group[1:]}
     found = {key: one for key, one in compared.items() if isinstance(one, Comparison)}
     family = dict(zip(found, adjusted(list(found.values())), strict=True))
-    titles = name_tasks(groups, runs)
+    titles = name_tasks(groups, runs, names)
     tasks = []
     for number, (group, title) in enumerate(zip(groups, titles, strict=True)):
         scale = scale_of(group)
@@ -196,14 +193,34 @@ def _tasks(groups: Sequence[Sequence[Run]], names: Names, runs: Sequence[Run]) -
             Cell(
                 run,
                 names.of(run),
-                _pair(family[id(run)], scale) if id(run) in family else None,
+                make_pair(family[id(run)], scale) if id(run) in family else None,
                 str(compared.get(id(run), "")) if id(run) not in family else "",
                 judged_run(run, runs),
+                _others(run, runs, names),
             )
             for run in group
         )
-        tasks.append(TaskView(f"t{number}", title, cells, scale))
+        tasks.append(TaskView(f"t{number}", title, cells, scale, names.sides(group[0])))
     return tuple(tasks)
+
+
+def _others(run: Run, runs: Sequence[Run], names: Names) -> tuple[Other, ...]:
+    """Runs of other judges (or rubrics) over the responses that this Run judges."""
+    if kind_of(run) != "scored" or run.manifest.judge is None:
+        return ()
+    own = _responses(run)
+    return tuple(
+        Other(names.judge(other, beside=run), other)
+        for other in runs
+        if other is not run and kind_of(other) == "scored" and own == _responses(other)
+    )
+
+
+def _responses(run: Run) -> tuple[str, ...]:
+    """Whose responses a judge scored, of which Run."""
+    judge = run.manifest.judge or {}
+    whose = judge.get("kind"), judge.get("subject"), judge.get("subject_fingerprint"), judge.get("run")
+    return (*(str(one) for one in whose), run.manifest.data_hash)
 
 
 def _compare(baseline: Run, candidate: Run) -> Comparison | NotComparable:
@@ -216,20 +233,6 @@ def _compare(baseline: Run, candidate: Run) -> Comparison | NotComparable:
 
 def _as_complete(run: Run) -> Run:
     return replace(run, manifest=replace(run.manifest, status="complete"))
-
-
-def _pair(comparison: Comparison, scale: Scale) -> Pair:
-    return Pair(comparison.result, _decide(comparison, scale), comparison.unpaired)
-
-
-def _decide(comparison: Comparison, scale: Scale) -> Change:
-    value, p = comparison.result.difference.value, comparison.p_adjusted
-    if p is not None and p <= ALPHA and value:
-        return "better" if (value > 0) == scale.higher_is_better else "worse"
-    if scale.top is None:
-        return "unclear"
-    equivalence = equivalence_p(comparison.result, EQUIVALENT * scale.top)
-    return "unchanged" if equivalence is not None and equivalence <= ALPHA else "unclear"
 
 
 def _notes(tasks: Sequence[TaskView]) -> list[str]:
@@ -248,7 +251,7 @@ def _notes(tasks: Sequence[TaskView]) -> list[str]:
 
 def _apart(tasks: Sequence[TaskView]) -> list[str]:
     """Which tasks stand twice because their numbers do not mean the same."""
-    kinds = [(task.baseline.run.manifest.task, task.judge is not None) for task in tasks]
+    kinds = [(task.baseline.run.manifest.task, task.judge is not None) for task in tasks if task.kind == "scored"]
     twice = [name for name, judged in dict.fromkeys(kinds) if kinds.count((name, judged)) > 1]
     return [
         f"The runs of {name} differ in protocol, metric, data or judge and are not compared across those."

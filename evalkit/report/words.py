@@ -1,12 +1,17 @@
 """A View in, the answer in words out: who beats whom on what, what is unchanged, and what is too small to tell."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from evalkit.report.answer import Answer
 from evalkit.report.text import listed, plural
-from evalkit.report.view import EQUIVALENT, Cell, Change, Pair, TaskView, View
+from evalkit.report.verdicts import duel_answers, trial_answers
+from evalkit.report.view import EQUIVALENT, Cell, Pair, TaskView, View
 from evalkit.stats.power import items_needed
+
+_EXPLAINED = 3
+"""With more open questions than these, how many samples they would take is not put into words."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,8 @@ class Finding:
     @property
     def half_width(self) -> str:
         """Half the interval of the difference, as a reader takes ±."""
+        if self.pair.result.identical:
+            return "the same on every sample"
         low, high = self.pair.result.difference.low, self.pair.result.difference.high
         return "±?" if low is None or high is None else f"±{self.task.scale.show((high - low) / 2)}"
 
@@ -38,28 +45,23 @@ class Finding:
     def better_and_worse(self) -> tuple[int, int]:
         """Samples on which the candidate did better and worse."""
         counts = self.pair.result.better, self.pair.result.worse
-        return counts if self.task.scale.higher_is_better else (counts[1], counts[0])
+        if not self.task.is_plain:
+            counts = _counted(self.task.baseline.scores, self.cell.scores)
+        return counts if self.task.sample_scale.higher_is_better else (counts[1], counts[0])
 
     @property
     def needed(self) -> int | None:
         """Samples that would show a difference of `EQUIVALENT`, if they vary as these do."""
-        difference, width = self.pair.result.difference, self.task.scale.top
+        difference, width = self.pair.result.difference, self.task.scale.width
         if not difference.stderr or width is None:
             return None
         return items_needed(EQUIVALENT * width, difference.stderr * math.sqrt(difference.n))
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What is said of one candidate."""
-
-    headline: str
-    rest: tuple[str, ...]
-    change: Change
-    """The colour of the answer: worse where anything is worse, better where anything is better, else unclear."""
-
-    def __str__(self) -> str:
-        return " ".join([self.headline, *self.rest])
+def _counted(before: Mapping[str, float], after: Mapping[str, float]) -> tuple[int, int]:
+    """Samples with a higher and a lower score after."""
+    shared = [(before[sample], score) for sample, score in after.items() if sample in before]
+    return sum(new > old for old, new in shared), sum(new < old for old, new in shared)
 
 
 def findings(view: View) -> list[Finding]:
@@ -68,7 +70,11 @@ def findings(view: View) -> list[Finding]:
 
 
 def answers(view: View) -> list[Answer]:
-    """One answer for each candidate, or one that says what the only model scored."""
+    """One answer for each candidate (or what the only model scored), each judge of pairs and each judge on trial."""
+    return [*(_score_answers(view) if view.scored else ()), *duel_answers(view), *trial_answers(view)]
+
+
+def _score_answers(view: View) -> list[Answer]:
     found = findings(view)
     if not found:
         return [_alone(view)]
@@ -80,7 +86,7 @@ def answers(view: View) -> list[Answer]:
 
 
 def _answer(model: str, baseline: str, found: Sequence[Finding], view: View) -> Answer:
-    refused = [task.name for task in view.tasks for cell in task.cells if cell.model == model and cell.refused]
+    refused = [task.name for task in view.scored for cell in task.cells if cell.model == model and cell.refused]
     by_change = {
         change: [f for f in found if f.pair.change == change] for change in ("better", "worse", "unchanged", "unclear")
     }
@@ -112,18 +118,21 @@ def _rest(by_change: dict[str, list[Finding]]) -> Iterator[str]:
     if by_change["unchanged"]:
         yield f"Unchanged: {listed([f'{f.task.name} ({f.half_width})' for f in by_change['unchanged']])}."
     if by_change["unclear"]:
-        yield f"Too few samples to tell: {listed([_unclear(finding) for finding in by_change['unclear']])}."
+        few = len(by_change["unclear"]) <= _EXPLAINED
+        told = [_unclear(finding) if few else _amount(finding) for finding in by_change["unclear"]]
+        yield f"Too few samples to tell: {listed(told)}."
 
 
 def _amount(finding: Finding) -> str:
-    return f"{finding.task.name} {finding.difference} points ({finding.interval})"
+    return f"{finding.task.name} {finding.difference}{finding.task.scale.points} ({finding.interval})"
 
 
 def _unclear(finding: Finding) -> str:
     if finding.needed is None or finding.needed <= finding.pair.result.difference.n:
         return _amount(finding)
-    effect = finding.task.scale.show(EQUIVALENT * (finding.task.scale.top or 0))
-    return f"{_amount(finding)}; it would take about {_round(finding.needed):,} samples to see {effect} points"
+    scale = finding.task.scale
+    effect = scale.show(EQUIVALENT * (scale.width or 0)) + scale.points
+    return f"{_amount(finding)}; it would take about {_round(finding.needed):,} samples to see {effect}"
 
 
 def _round(count: int) -> int:
@@ -135,11 +144,15 @@ def _round(count: int) -> int:
 def _alone(view: View) -> Answer:
     scores = [
         f"{task.scale.with_unit(cell.metric.value)} on {task.name} ({task.scale.interval(cell.metric)})"
-        for task in view.tasks
+        for task in view.scored
         for cell in task.cells
-        if cell.metric is not None
+        if cell.metric is not None and cell.metric.value is not None and math.isfinite(cell.metric.value)
     ]
-    if len(view.models) > 1 or not scores:
+    if not scores:
+        return Answer("Nothing is scored, so there is nothing to compare.", (), "unclear")
+    if any(task.candidates for task in view.tasks):
+        return Answer("Nothing can be compared yet.", tuple(f"{s}." for s in scores), "unclear")
+    if len(view.models) > 1:
         return Answer(
             "These runs have no task in common, so nothing is compared.", tuple(f"{s}." for s in scores), "unclear"
         )

@@ -7,8 +7,10 @@ paired with their baselines; `view.runs` are the Runs themselves. To add a secti
 from collections.abc import Callable
 
 from evalkit.report.parts import Part
+from evalkit.report.sections.battles import battles
 from evalkit.report.sections.browser import browser
 from evalkit.report.sections.differences import differences
+from evalkit.report.sections.judges import judges
 from evalkit.report.sections.leaks import leaks
 from evalkit.report.sections.provenance import provenance
 from evalkit.report.sections.tasks import tasks
@@ -18,4 +20,14 @@ from evalkit.report.view import View
 
 Section = Callable[[View], Part | None]
 
-SECTIONS: tuple[Section, ...] = (differences, tasks, training, leaks, browser, work, provenance)
+SECTIONS: tuple[Section, ...] = (
+    differences,
+    battles,
+    tasks,
+    judges,
+    training,
+    leaks,
+    browser,
+    work,
+    provenance,
+)

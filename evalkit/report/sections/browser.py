@@ -5,19 +5,28 @@ The data itself is packed after every other section is written, because it gets 
 
 from collections.abc import Sequence
 
+from evalkit.report.disagreement import NOTABLE, is_judged_twice
 from evalkit.report.html import Child, Html, tag
-from evalkit.report.outcome import describe
 from evalkit.report.parts import Part, note
 from evalkit.report.view import View
 
 OUTCOMES = (
     ("all", "all"),
+    ("right", "right"),
+    ("wrong", "wrong"),
+    ("unscored", "unscored"),
+)
+CHANGES = (
+    ("all", "any or none"),
     ("changed", "changed between models"),
     ("lost", "lost against the baseline"),
     ("won", "won against the baseline"),
-    ("wrong", "wrong"),
-    ("right", "right"),
-    ("unscored", "unscored"),
+    ("same", "unchanged"),
+)
+JUDGES = (
+    ("all", "agreeing or not"),
+    ("differ", "disagree"),
+    ("agree", "agree"),
 )
 SORTS = (
     ("order", "as in the data"),
@@ -27,14 +36,18 @@ SORTS = (
     ("high", "highest score first"),
     ("id", "by id"),
 )
+_DISAGREE = (
+    f"Judges disagree where their scores lie {NOTABLE:.0%} of the scale or more apart, each measured on its own scale, "
+    "or where they name different winners."
+)
 
 
 def browser(view: View) -> Part:
     """The sample browser, empty."""
-    definitions = dict.fromkeys(describe(task.scale) for task in view.tasks)
     body = (
         tag("p", id="carried", class_="note"),
-        [note(words) for words in definitions],
+        tag("p", id="meaning", class_="note"),
+        note(_DISAGREE) if any(map(is_judged_twice, view.tasks)) else None,
         tag("noscript", tag("p", "The sample browser needs JavaScript; everything above does not.", class_="note")),
         _filters(view),
         tag("p", id="count", role="status", class_="small"),
@@ -46,7 +59,6 @@ def browser(view: View) -> Part:
 
 
 def _filters(view: View) -> Html:
-    models = [("", "any model"), *((str(number), name) for number, name in enumerate(view.models))]
     return tag(
         "div",
         _field(
@@ -60,8 +72,10 @@ def _filters(view: View) -> Html:
             ),
         ),
         _field("Task", _select("task", [(task.key, task.name) for task in view.tasks])),
-        _field("Show", _select("outcome", OUTCOMES)),
-        _field("Of", _select("model", models)),
+        _field("Result", _select("outcome", OUTCOMES)),
+        _field("Change", _select("change", CHANGES)),
+        _field("Judges", _select("judges", JUDGES)),
+        _field("Of", _select("model", [("", "any model")])),
         _field("Tag or subject", _select("tag", [("", "any")])),
         _field("Sort", _select("sort", SORTS)),
         tag("button", "Export as JSONL", id="export", type="button"),
@@ -84,7 +98,7 @@ def _window() -> Html:
         tag("button", "‹ Previous", id="previous", type="button"),
         tag("button", "Next ›", id="next", type="button"),
         tag("a", "Link to this sample", id="link", href="#samples"),
-        tag("label", tag("input", id="diff", type="checkbox", checked=True), " mark differences from the first model"),
+        tag("label", tag("input", id="diff", type="checkbox", checked=True), " mark differences from the first"),
         tag("button", "Close", id="close", type="button"),
     ]
     return tag(

@@ -15,7 +15,7 @@ def differences(view: View) -> Part | None:
     reach = max(_reach(finding) for finding in found) or 1.0
     columns = [
         Column("Task and model", numeric=False),
-        Column("Difference, in % of the scale", numeric=False, sortable=False),
+        Column("Difference, normalised: in % of the scale", numeric=False, sortable=False),
         Column("Points"),
         Column("Samples better / same / worse", sortable=False),
         Column("p"),
@@ -29,7 +29,10 @@ def differences(view: View) -> Part | None:
         class_="fixed",
     )
     body = (
-        note("To the right of the line the candidate is better than the baseline, to the left it is worse."),
+        note(
+            "To the right of the line the candidate is better than the baseline, to the left it is worse. The bars are "
+            "normalised: in % of the width of each task's scale. Points are those of the task's own scale."
+        ),
         table("Candidate minus baseline on the same samples", columns, [*rows, axis], class_="forest"),
     )
     return Part("differences", "What changed", body)
@@ -40,7 +43,7 @@ def _share(finding: Finding, value: float | None) -> float | None:
     scale = finding.task.scale
     if value is None:
         return None
-    width = scale.top or abs(finding.pair.result.baseline or 0) or 1.0
+    width = scale.width or abs(finding.pair.result.baseline or 0) or 1.0
     return value / width * (1 if scale.higher_is_better else -1)
 
 

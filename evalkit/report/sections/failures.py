@@ -78,7 +78,7 @@ def _row(task: TaskView, item: Failures) -> Html:
 
 
 def _count(task: TaskView, kind: Kind) -> Failures:
-    wrong = [sum(is_wrong(c.scores[s], task.scale) for s in kind.samples if s in c.scores) for c in task.cells]
+    wrong = [sum(is_wrong(c.scores[s], task.sample_scale) for s in kind.samples if s in c.scores) for c in task.cells]
     changes = [_changes(task, entry, kind) for entry in task.candidates]
     return Failures(kind, tuple(wrong), tuple(lost for lost, _ in changes), tuple(won for _, won in changes))
 
@@ -87,10 +87,10 @@ def _changes(task: TaskView, entry: Cell, kind: Kind) -> tuple[int, int]:
     """Samples lost and won by as much as counts as a change."""
     before, after = task.baseline.scores, entry.scores
     shared = [sample for sample in kind.samples if sample in after and sample in before]
-    changed = [sample for sample in shared if is_changed([before[sample], after[sample]], task.scale)]
+    changed = [sample for sample in shared if is_changed([before[sample], after[sample]], task.sample_scale)]
     up = sum(after[sample] > before[sample] for sample in changed)
     down = len(changed) - up
-    return (down, up) if task.scale.higher_is_better else (up, down)
+    return (down, up) if task.sample_scale.higher_is_better else (up, down)
 
 
 def _kinds(task: TaskView) -> list[Kind]:

@@ -28,11 +28,11 @@ def _heat_map(view: View, task: TaskView, kind: str) -> Html:
     )
     columns = [Column(kind.capitalize(), numeric=False), Column("n")]
     columns += [Column(model_name(view, c.model)) for c in task.cells]
-    columns += [Column(f"{c.model} − {task.baseline.model}") for c in task.candidates if c.pair]
+    columns += [Column(f"{c.model} − {task.baseline.model}") for c in task.candidates if c.pair and task.is_plain]
     rows = [_row(task, kind, name, members.get(name, ())) for name in names]
     content = table(f"{task.name} by {kind}", columns, rows, class_="heatmap")
     star = note("* the 95 % interval of this row alone excludes zero; with many rows some do by chance.")
-    shown = [content, star if task.candidates else None]
+    shown = [content, star if task.candidates and task.is_plain else None]
     return details(f"By {kind} ({len(names)})", shown, open_=len(names) <= _OPEN_UP_TO)
 
 
@@ -40,7 +40,7 @@ def _row(task: TaskView, kind: str, name: str, samples: Sequence[str]) -> Html:
     metrics = [_metric(entry, kind, name, task.metric) for entry in task.cells]
     size = max((metric.n for metric in metrics if metric), default=0)
     scored = [_value(task, metric) for metric in metrics]
-    paired = [_difference(task, entry, samples) for entry in task.candidates if entry.pair]
+    paired = [_difference(task, entry, samples) for entry in task.candidates if entry.pair and task.is_plain]
     label = name.replace("_", " ")
     filtered = any(name in labels_of(row) for sample in samples[:1] for row in task.baseline.rows[sample])
     head = tag("a", label, href=samples_link(task.key, tag=name)) if filtered else label
@@ -55,7 +55,7 @@ def _metric(entry: Cell, kind: str, name: str, metric: str) -> Metric | None:
 def _value(task: TaskView, metric: Metric | None) -> Html:
     if metric is None or metric.value is None:
         return cell(NOT_KNOWN)
-    share = metric.value / task.scale.top if task.scale.top else None
+    share = task.scale.share(metric.value)
     return cell(
         tag("span", task.scale.show(metric.value), class_="value"),
         tag("span", task.scale.interval(metric), class_="small"),
@@ -71,7 +71,7 @@ def _difference(task: TaskView, entry: Cell, samples: Sequence[str]) -> Html:
     estimate = compare_samples(task.baseline, entry, shared).difference
     value = estimate.value or 0.0
     good = value if task.scale.higher_is_better else -value
-    share = good / task.scale.top / 0.5 if task.scale.top else None
+    share = good / task.scale.width / 0.5 if task.scale.width else None
     sure = "*" if _proven(estimate) else None
     return cell(
         tag("span", task.scale.difference(value), sure, class_="value"),

@@ -6,6 +6,7 @@ from typing import Any
 from evalkit.record import Run
 from evalkit.report.html import Html, tag
 from evalkit.report.parts import Column, Part, cell, details, note, row, table
+from evalkit.report.scale import scale_of
 from evalkit.report.text import listed, one_line
 from evalkit.report.view import View
 
@@ -13,6 +14,10 @@ KEYS = ("leaks", "contamination")
 """Where settings or a training record say what was found, as counts: {"test in train": {"exact": 0, "near": 3}}."""
 EXAMPLES = "leaked"
 """Where a training record names the questions found."""
+CHECKED = "leaks_checked"
+"""Where a training record says how many questions of which benchmarks were looked for."""
+GROUP = "contamination"
+"""The group of a Run's metrics that keeps questions seen in training apart."""
 _WORDS = {"exact": "word for word", "near": "nearly word for word"}
 _SHOWN = 20
 
@@ -29,9 +34,31 @@ def leaks(view: View) -> Part:
 
 def findings(run: Run) -> Iterator[str]:
     """Findings of one Run in sentences."""
-    for source in (run.manifest.settings, run.manifest.training or {}):
+    model, training = run.manifest.model, run.manifest.training or {}
+    for source in (run.manifest.settings, training):
         for key in KEYS:
-            yield from (f"{run.manifest.model}: {line}." for line in _lines(source.get(key)))
+            yield from (f"{model}: {line}." for line in _lines(source.get(key)))
+    yield from (f"{model}: {line}." for line in _clean(training))
+    yield from (f"{model}: {line}." for line in _seen(run))
+
+
+def _clean(training: Mapping[str, Any]) -> Iterator[str]:
+    """Benchmarks that were looked for in the training data and not found."""
+    checked, found = training.get(CHECKED), training.get(KEYS[0])
+    if isinstance(checked, Mapping) and isinstance(found, Mapping):
+        for name, questions in checked.items():
+            if not _counted(found.get(f"{name} in train")):
+                yield f"none of the {questions:,} questions of {name} stands in its training data"
+
+
+def _seen(run: Run) -> Iterator[str]:
+    """How a model does on questions seen in training, and on the others."""
+    metric, parts = run.manifest.primary, run.manifest.metrics.groups.get(GROUP, {})
+    scores = {name: values[metric] for name, values in parts.items() if metric in values}
+    scale = scale_of([run])
+    words = [f"{name} {scale.with_unit(one.value)} (n = {one.n:,})" for name, one in scores.items()]
+    if words:
+        yield f"{metric} on {run.manifest.task} by what training has seen: {listed(words)}"
 
 
 def warnings(view: View) -> list[str]:
@@ -40,12 +67,13 @@ def warnings(view: View) -> list[str]:
     for task in view.tasks:
         for entry in task.cells:
             counts = (entry.run.manifest.training or {}).get("leaks")
-            words = _counted(counts.get("test in train")) if isinstance(counts, Mapping) else ""
-            if words:
-                found.setdefault(words, {})[entry.model] = None
-    return [
-        f"The training data of {listed(list(models))} holds test questions: {words}." for words, models in found.items()
-    ]
+            if not isinstance(counts, Mapping):
+                continue
+            for part in ("test", entry.run.manifest.task):
+                if words := _counted(counts.get(f"{part} in train")):
+                    asked = "test questions" if part == "test" else f"questions of {part}"
+                    found.setdefault(f"{asked}: {words}", {})[entry.model] = None
+    return [f"The training data of {listed(list(models))} holds {words}." for words, models in found.items()]
 
 
 def _lines(value: Any) -> list[str]:

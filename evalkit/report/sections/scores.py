@@ -1,31 +1,37 @@
 """What a mean hides: how the scores of a task are distributed, and whether a model knows when it is right."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from evalkit.metrics.calibration import ece_equal_width
 from evalkit.record import Row
 from evalkit.report import svg
 from evalkit.report.html import Child, Html, tag
 from evalkit.report.parts import legend, note
+from evalkit.report.scale import Scale
 from evalkit.report.text import number, share
 from evalkit.report.view import Cell, TaskView, View
 
-_BINS = 10
+_STEPS = 10
+_MOST_GRADES = 11
+"""Scales with more whole numbers are cut into steps."""
 
 
 def distribution(view: View, task: TaskView) -> Html | None:
     """Histograms of a graded score, one line of bars for each model; None for right-or-wrong scores."""
-    if task.scale.binary or task.scale.top is None:
+    if task.scale.binary or task.scale.top is None or not task.is_plain:
         return None
-    top = task.scale.top
-    counts = [_histogram(entry.scores.values(), top) for entry in task.cells]
+    bins = _bins(task.scale, [score for entry in task.cells for score in entry.scores.values()])
+    counts = [_histogram(entry.scores.values(), bins) for entry in task.cells]
     if not any(map(sum, counts)):
         return None
-    area = svg.frame((0.0, top), (0.0, max((max(c) / (sum(c) or 1) for c in counts), default=1.0) * 100 * 1.05))
-    marks: list[Child] = [*svg.axes(area, f"{task.metric}, in {_BINS} steps", "% of samples")]
+    tallest = max((max(c) / (sum(c) or 1) for c in counts), default=1.0)
+    area = svg.frame((bins.low, bins.low + bins.count * bins.size), (0.0, tallest * 100 * 1.05))
+    names = [svg.Label(bins.low + (place + 0.5) * bins.size, name) for place, name in enumerate(bins.names)]
+    marks: list[Child] = [*svg.axes(area, _axis_name(task, bins), "% of samples", x_labels=names)]
     for place, (entry, count) in enumerate(zip(task.cells, counts, strict=True)):
-        marks.extend(_bars(area, count, (place, len(task.cells)), view.model_index(entry.model), top))
-    words = "; ".join(_spread(entry, count, top) for entry, count in zip(task.cells, counts, strict=True))
+        marks.extend(_bars(area, count, (place, len(task.cells)), view.model_index(entry.model)))
+    words = "; ".join(_spread(entry, count, bins) for entry, count in zip(task.cells, counts, strict=True))
     drawing = svg.chart(area, f"Distribution of {task.metric} on {task.name}", words, marks)
     return _figure("How the scores are spread", drawing, legend(view, [c.model for c in task.cells]), words)
 
@@ -34,19 +40,43 @@ def _figure(title: str, drawing: Html, names: Html, words: str) -> Html:
     return tag("figure", tag("figcaption", title), drawing, names, note(words))
 
 
-def _histogram(values: Iterable[float], top: float) -> list[int]:
-    counts = [0] * _BINS
+@dataclass(frozen=True)
+class _Bins:
+    """How a scale is cut into bars."""
+
+    low: float
+    size: float
+    count: int
+    names: tuple[str, ...] = ()
+    """The grades, where every bar is one grade."""
+
+
+def _bins(scale: Scale, values: Sequence[float]) -> _Bins:
+    """One bar for each grade where only a few whole numbers are given, else ten steps over the whole scale."""
+    low, top = scale.ends
+    if top - low + 1 <= _MOST_GRADES and low == int(low) and all(value == int(value) for value in values):
+        count = int(top - low) + 1
+        return _Bins(low - 0.5, 1.0, count, tuple(f"{low + place:g}" for place in range(count)))
+    return _Bins(low, (top - low) / _STEPS, _STEPS)
+
+
+def _axis_name(task: TaskView, bins: _Bins) -> str:
+    return task.metric if bins.names else f"{task.metric}, in {bins.count} steps"
+
+
+def _histogram(values: Iterable[float], bins: _Bins) -> list[int]:
+    counts = [0] * bins.count
     for value in values:
-        counts[min(int(value / top * _BINS), _BINS - 1)] += 1
+        counts[min(max(int((value - bins.low) / bins.size), 0), bins.count - 1)] += 1
     return counts
 
 
-def _bars(area: svg.Frame, counts: Sequence[int], place: tuple[int, int], index: int, top: float) -> Iterator[Html]:
+def _bars(area: svg.Frame, counts: Sequence[int], place: tuple[int, int], index: int) -> Iterator[Html]:
     total = sum(counts) or 1
-    slot = (area.x.at(top / _BINS) - area.x.start) * 0.86
-    width = slot / place[1]
-    for step, count in enumerate(counts):
-        left = area.x.at(step * top / _BINS) + slot * 0.08 + place[0] * width
+    step = (area.x.end - area.x.start) / len(counts)
+    width = 0.86 * step / place[1]
+    for bar, count in enumerate(counts):
+        left = area.x.start + (bar + 0.07) * step + place[0] * width
         height = area.y.start - area.y.at(100 * count / total)
         if count:
             yield tag(
@@ -59,12 +89,12 @@ def _bars(area: svg.Frame, counts: Sequence[int], place: tuple[int, int], index:
             )
 
 
-def _spread(entry: Cell, counts: Sequence[int], top: float) -> str:
+def _spread(entry: Cell, counts: Sequence[int], bins: _Bins) -> str:
     total = sum(counts)
-    return (
-        f"{entry.model}: {share(counts[0], total)} in the lowest tenth, {share(counts[-1], total)} in the highest, "
-        f"{total:,} scored"
+    lowest, highest = (
+        (f"at {bins.names[0]}", f"at {bins.names[-1]}") if bins.names else ("in the lowest tenth", "in the highest")
     )
+    return f"{entry.model}: {share(counts[0], total)} {lowest}, {share(counts[-1], total)} {highest}, {total:,} scored"
 
 
 def reliability(view: View, task: TaskView) -> Html | None:
@@ -94,7 +124,7 @@ def _curve(entry: Cell) -> list[tuple[float, float, int]]:
     """(mean confidence, share right, samples) of each tenth of confidence that has samples."""
     bins: dict[int, list[tuple[float, float]]] = {}
     for confidence, right in _confidences(entry):
-        bins.setdefault(min(int(confidence * _BINS), _BINS - 1), []).append((confidence, right))
+        bins.setdefault(min(int(confidence * _STEPS), _STEPS - 1), []).append((confidence, right))
     return [
         (sum(c for c, _ in pairs) / len(pairs), sum(r for _, r in pairs) / len(pairs), len(pairs))
         for _, pairs in sorted(bins.items())
@@ -115,12 +145,20 @@ def _confidence(row: Row) -> float | None:
     return max(float(p) for p in probabilities.values())
 
 
+def _calibration_error(entry: Cell) -> float:
+    """The Run's own where it has one, so that the page does not name two."""
+    own = entry.run.manifest.metrics.overall.get("ece")
+    if own is not None and own.value is not None:
+        return own.value
+    pairs = _confidences(entry)
+    return ece_equal_width([c for c, _ in pairs], [r > 0.5 for _, r in pairs])
+
+
 def _calibration_words(entry: Cell, curve: Sequence[tuple[float, float, int]]) -> str:
     total = sum(n for _, _, n in curve)
     confidence = sum(c * n for c, _, n in curve) / total
     right = sum(r * n for _, r, n in curve) / total
-    pairs = _confidences(entry)
-    gap = ece_equal_width([c for c, _ in pairs], [r > 0.5 for _, r in pairs])
+    gap = _calibration_error(entry)
     return (
         f"{entry.model}: {number(100 * confidence)} % sure on average, {number(100 * right)} % right, "
         f"expected calibration error {number(100 * gap)} points"

@@ -6,6 +6,7 @@ from typing import Any
 from evalkit.report.gate_view import GateView
 from evalkit.report.html import Child, Html, tag
 from evalkit.report.parts import Column, change_mark, model_name, note, row, table
+from evalkit.report.sections.battles import duel_table
 from evalkit.report.sections.leaks import warnings
 from evalkit.report.svg import interval_bar
 from evalkit.report.text import compact, duration, listed, plural
@@ -29,7 +30,8 @@ def summary(view: View, title: str) -> Html:
         tag("p", subject(view), class_="subject"),
         _answers(view),
         _gate(view.gate) if view.gate else None,
-        _matrix(view),
+        _matrix(view) if view.scored else None,
+        duel_table(view),
         _reading(view),
         _facts(view),
         _notes(view),
@@ -38,13 +40,33 @@ def summary(view: View, title: str) -> Html:
 
 
 def subject(view: View) -> str:
-    """Who was compared on what, in a sentence."""
-    tasks = listed([task.name for task in view.tasks])
-    samples = sum(len(task.sample_ids) for task in view.tasks)
-    if len(view.models) == 1:
-        return f"{view.models[0]} on {tasks}: {plural(samples, 'sample')}."
-    others = listed(view.models[1:])
-    return f"{others} against the baseline {view.models[0]} on {tasks}: {plural(samples, 'sample')} for each model."
+    """Who was compared on what, in a sentence or two."""
+    return " ".join([*_scored(view), *_met(view), *_tried(view)])
+
+
+def _scored(view: View) -> Iterator[str]:
+    if view.scored:
+        tasks = listed([task.name for task in view.scored])
+        samples = plural(sum(len(task.sample_ids) for task in view.scored), "sample")
+        if len(view.models) == 1:
+            yield f"{view.models[0]} on {tasks}: {samples}."
+        else:
+            others = listed(view.models[1:])
+            yield f"{others} against the baseline {view.models[0]} on {tasks}: {samples} for each model."
+
+
+def _met(view: View) -> Iterator[str]:
+    tasks = view.of_kind("duel")
+    if tasks:
+        judges = listed(list(dict.fromkeys(cell.model for task in tasks for cell in task.cells)))
+        pairs = plural(sum(len(task.sample_ids) for task in tasks), "pair")
+        yield f"{listed(view.contestants)} head to head before {judges}: {pairs} of responses."
+
+
+def _tried(view: View) -> Iterator[str]:
+    if view.on_trial:
+        pairs = sum(len(task.sample_ids) for task in view.of_kind("audit"))
+        yield f"{listed(view.on_trial)} on trial as a judge, on {plural(pairs, 'pair')} that people judged."
 
 
 def _answers(view: View) -> Html:
@@ -63,7 +85,7 @@ def _answers(view: View) -> Html:
 def _gate(gate: GateView) -> Html:
     rules = [
         tag("li", tag("strong", rule.name), f" {_GATE_WORDS[rule.verdict]}: {rule.words}", class_=rule.verdict.lower())
-        for rule in gate.rules
+        for rule in dict.fromkeys(gate.rules)
     ]
     return tag(
         "div",
@@ -76,14 +98,19 @@ def _gate(gate: GateView) -> Html:
 def _matrix(view: View) -> Html:
     columns = [Column("Task", numeric=False, sortable=False)]
     columns += [Column(model_name(view, model), sortable=False) for model in view.models]
-    rows = (_matrix_row(view, task) for task in view.tasks)
+    rows = (_matrix_row(view, task) for task in view.scored)
     return table("Every model on every task, with 95 % intervals", columns, rows, class_="matrix")
 
 
 def _matrix_row(view: View, task: TaskView) -> Html:
     cells = {cell.model: cell for cell in task.cells}
-    head = (tag("a", task.name, href=f"#{task.key}"), tag("span", f"{task.metric}, {task.protocol}", class_="small"))
+    head = (tag("a", task.name, href=f"#{task.key}"), tag("span", _measured(task), class_="small"))
     return row(head, *(_matrix_cell(view, task, model, cells.get(model)) for model in view.models))
+
+
+def _measured(task: TaskView) -> str:
+    """What the numbers of a row are: the metric, its scale and the protocol."""
+    return ", ".join([" ".join([task.metric, task.scale.words]).strip(), task.protocol])
 
 
 def _matrix_cell(view: View, task: TaskView, model: str, entry: Cell | None) -> Html:
@@ -94,12 +121,14 @@ def _matrix_cell(view: View, task: TaskView, model: str, entry: Cell | None) -> 
     lines: list[Child] = [
         tag("span", task.scale.with_unit(metric.value), class_="value"),
         change_mark(entry.pair.change) if entry.pair else None,
-        interval_bar((0.0, _axis_top(task)), metric.value, (metric.low, metric.high), view.model_index(entry.model)),
+        interval_bar(_axis(task), metric.value, (metric.low, metric.high), view.model_index(entry.model)),
         tag("span", f"{task.scale.interval(metric)}, n = {metric.n:,}", class_="small"),
     ]
     if entry.pair:
         finding = Finding(task, entry, entry.pair)
-        lines.append(tag("span", f"{finding.difference} points ({finding.interval})", class_="small strong"))
+        lines.append(
+            tag("span", f"{finding.difference}{task.scale.points} ({finding.interval})", class_="small strong")
+        )
     elif entry is task.baseline and task.candidates:
         lines.append(tag("span", "baseline", class_="small"))
     if metric.unscored:
@@ -107,14 +136,18 @@ def _matrix_cell(view: View, task: TaskView, model: str, entry: Cell | None) -> 
     return tag("td", tag("div", lines), class_="number", data_model=model)
 
 
-def _axis_top(task: TaskView) -> float:
+def _axis(task: TaskView) -> tuple[float, float]:
+    """The scale's ends; without a bound, from 0 (or the lowest value) to the highest one."""
     if task.scale.top is not None:
-        return task.scale.top
-    return max((c.metric.high or c.metric.value or 0.0 for c in task.cells if c.metric), default=1.0) or 1.0
+        return task.scale.ends
+    metrics = [cell.metric for cell in task.cells if cell.metric]
+    low = min((m.value if m.low is None else m.low for m in metrics if m.value is not None), default=0.0)
+    top = max((m.value if m.high is None else m.high for m in metrics if m.value is not None), default=1.0)
+    return min(low, 0.0), top or 1.0
 
 
 def _reading(view: View) -> Html | None:
-    if not any(cell.pair for task in view.tasks for cell in task.cells):
+    if not any(cell.pair for task in view.scored for cell in task.cells):
         return None
     return note(
         "Differences are paired sample by sample. ",
@@ -158,11 +191,12 @@ def _cost(view: View, cost: float) -> str:
     if any("cost_usd" in run.manifest.usage for run in view.runs):
         return "none"
     local = all(_is_local(run.manifest.model) and _judged_locally(run.manifest.judge) for run in view.runs)
-    return "none, local models only" if local else "not recorded"
+    return "none, no paid service was asked" if local else "not recorded"
 
 
 def _is_local(model: str) -> bool:
-    return model.startswith(("hf/", "fake/", "ollama/", "/", "."))
+    here = ("@http://127.0.0.1", "@http://localhost")
+    return model.startswith(("hf/", "fake/", "ollama/", "predictions/", "/", ".")) or any(one in model for one in here)
 
 
 def _judged_locally(judge: Mapping[str, Any] | None) -> bool:

@@ -16,9 +16,11 @@ from evalkit.report.view import Cell, TaskView, View, compare_samples, is_refere
 TaskPart = Callable[[View, TaskView], Html | None]
 
 
-def tasks(view: View) -> Part:
-    """One block for each task."""
-    return Part("tasks", "Task by task", [_task(view, task) for task in view.tasks])
+def tasks(view: View) -> Part | None:
+    """One block for each task; None where no model has a score."""
+    if not view.scored:
+        return None
+    return Part("tasks", "Task by task", [_task(view, task) for task in view.scored])
 
 
 def _task(view: View, task: TaskView) -> Html:
@@ -60,7 +62,9 @@ def metrics(view: View, task: TaskView) -> Html:
 
 
 def _metric_name(task: TaskView, name: str) -> Html:
-    return tag("strong" if name == task.metric else "span", name)
+    if name != task.metric:
+        return tag("span", name)
+    return tag("span", tag("strong", name), f" {task.scale.words}" if task.scale.words else None)
 
 
 def _metric(view: View, task: TaskView, entry: Cell, name: str) -> Html:
@@ -69,9 +73,7 @@ def _metric(view: View, task: TaskView, entry: Cell, name: str) -> Html:
         return cell(NOT_KNOWN)
     bar = None
     if name == task.metric and task.scale.top is not None:
-        bar = interval_bar(
-            (0.0, task.scale.top), metric.value, (metric.low, metric.high), view.model_index(entry.model)
-        )
+        bar = interval_bar(task.scale.ends, metric.value, (metric.low, metric.high), view.model_index(entry.model))
     return cell(
         tag("span", show_metric(task, name, metric), class_="value"),
         bar,
@@ -93,8 +95,11 @@ def metric_interval(task: TaskView, name: str, metric: Metric) -> str:
     return f"{number(metric.low, 3)} to {number(metric.high, 3)}, n = {metric.n:,}"
 
 
+_NO_SHARES = {"brier"}
+
+
 def _on_scale(task: TaskView, name: str, metric: Metric) -> bool:
-    return name == task.metric or (task.scale.percent and 0 <= (metric.value or 0) <= 1)
+    return name == task.metric or (name not in _NO_SHARES and task.scale.percent and 0 <= (metric.value or 0) <= 1)
 
 
 def wins(view: View, task: TaskView) -> Html | None:
@@ -118,7 +123,7 @@ def _duel(task: TaskView, one: Cell, other: Cell) -> Html:
         return cell("no shared samples")
     result = compare_samples(other, one, shared)
     won, lost = result.better, result.worse
-    if not task.scale.higher_is_better:
+    if not task.sample_scale.higher_is_better:
         won, lost = lost, won
     return cell(f"{won:,} / {len(shared) - won - lost:,} / {lost:,}")
 
