@@ -41,6 +41,9 @@ class Metric:
     """Scored rows behind the value (clusters are inside stderr, low and high)."""
     unscored: int = 0
     """Rows that should have counted and could not."""
+    method: str = ""
+    """How the standard error was found, where it is not the usual one of a mean: closed form, delta method, bootstrap
+    or jackknife, with its size."""
 
     @property
     def unscored_share(self) -> float:
@@ -103,6 +106,9 @@ class Manifest:
     scale: float = 1.0
     """The highest value of the primary metric; margins in points are hundredths of it."""
     judge: Mapping[str, Any] | None = None
+    pseudo_values: tuple[str, ...] = ()
+    """Scores of rows that are jackknife pseudo-values of a statistic of the whole: their mean is the statistic, but one
+    of them alone says nothing of right or wrong."""
     metrics: Metrics = field(default_factory=lambda: Metrics({}))
     usage: Mapping[str, float] = field(default_factory=dict)
     """Tokens, calls, seconds, cache hits; for local models tokens_forwarded and tokens_minimum."""
@@ -137,6 +143,13 @@ class Run:
             return self.manifest.metrics.overall[self.manifest.primary]
         except KeyError:
             raise RecordError(f"run {self.id} has no metric {self.manifest.primary!r}: it is not complete") from None
+
+    def sample_metric(self, metric: str) -> str:
+        """The score that says how a single sample went: the metric itself, or in place of pseudo-values a plain one."""
+        if metric not in self.manifest.pseudo_values:
+            return metric
+        names = (name for row in self.rows for name in row.scores if name not in self.manifest.pseudo_values)
+        return next(names, metric)
 
     def scores(self, metric: str) -> dict[str, list[float]]:
         """Scored values of one metric by sample id, repeats in order."""
@@ -221,6 +234,8 @@ def read_run(path: Path | str) -> Run:
     folder = Path(path).parent if Path(path).name == RUN_FILE else Path(path)
     manifest = read_manifest(folder)
     rows, damage = read_rows(folder / SAMPLES_FILE)
+    if manifest.status == "running" and not (folder / SAMPLES_FILE).exists():
+        damage.clear()  # it has just begun
     if manifest.status == "complete" and len(rows) != manifest.samples:
         damage.append(f"{len(rows)} of {manifest.samples} rows could be read")
     return Run(manifest, tuple(rows), folder, tuple(damage))
@@ -255,7 +270,8 @@ def _manifest_from_json(content: dict[str, Any]) -> Manifest:
         group: {name: {m: Metric(**v) for m, v in values.items()} for name, values in members.items()}
         for group, members in metrics["groups"].items()
     }
-    return Manifest(**{**content, "metrics": Metrics(overall, groups)})
+    shares = tuple(content.get("pseudo_values", ()))
+    return Manifest(**{**content, "metrics": Metrics(overall, groups), "pseudo_values": shares})
 
 
 def read_rows(path: Path) -> tuple[list[Row], list[str]]:

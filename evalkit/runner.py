@@ -6,6 +6,7 @@ stopped, because the Run's id is made of what was asked of whom.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,12 +28,12 @@ from evalkit.record import (
     write_manifest,
     write_run,
 )
+from evalkit.redraw import RETRIED, attempt_of, drawn_again, with_retries
+from evalkit.snapshots import Snapshots
 from evalkit.task import Outcome, Request, Response, Sample, Task
 
 Progress = Callable[[int, int], None]
 """Called with (rows done, rows in all)."""
-
-_RETRIED = {"unparsable", "conflicting", "not_offered", "truncated", "empty"}
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ def run(task: Task, model: Model, options: RunOptions | None = None) -> Run:
         calls = [group[0] for group in _identical(collector.waiting).values()]
         raise DryRun(task.name, model, calls, collector.cache_hits)
     write_manifest(manifest, folder)
-    _announce_cost(model, collector.waiting, options)
+    _announce_cost(model, collector.waiting, task.retries, options)
+    collector.snapshots = Snapshots(lambda: write_run(_finished(manifest, task, model, collector, "running"), folder))
     try:
         collector.ask()
     except (KeyboardInterrupt, ModelError, UsageError):
@@ -106,14 +108,16 @@ def run(task: Task, model: Model, options: RunOptions | None = None) -> Run:
     return write_run(_finished(manifest, task, model, collector, "complete"), folder)
 
 
-def _announce_cost(model: Model, waiting: Sequence[Request], options: RunOptions) -> None:
+def _announce_cost(model: Model, waiting: Sequence[Request], retries: int, options: RunOptions) -> None:
     estimate = getattr(model, "estimate", None)
     if options.announce is None or estimate is None or not waiting:
         return
     found = estimate(waiting)
     if found.most_cost:
+        again = f", without up to {retries} retries of a reply that cannot be scored" if retries else ""
         options.announce(
-            f"{found.calls} calls of {model.name} will cost {found.least_cost:.4f} to {found.most_cost:.4f} US dollars"
+            f"{found.calls} calls of {model.name} will cost {found.least_cost:.4f} to {found.most_cost:.4f} US "
+            f"dollars{again}"
         )
 
 
@@ -159,34 +163,49 @@ class _Collector:
         self.spent_before = dict(model.usage())
         self.calls = 0
         self.cache_hits = 0
-        self.seconds = 0.0
+        self.retries = 0
+        """Calls made because an earlier reply could not be scored."""
+        self.discarded: Counter[str] = Counter()
+        """Tokens of replies that became no row, because they were asked for again."""
+        self.snapshots: Snapshots | None = None
+        self._began: float | None = None
+        self._ended: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long the model has been asked."""
+        return 0.0 if self._began is None else (self._ended or time.monotonic()) - self._began
 
     def replay(self) -> None:
         """Take what the cache knows. Raises ModelError where that must suffice and does not."""
-        self.waiting = self._replay([slot.request for slot in self.slots.values()])
+        self.waiting = [slot.request for slot in self.slots.values()]
+        for attempt in range(self.task.retries + 1):
+            self.waiting = self._replay(self.waiting, attempt)
         self._refuse_if_offline(self.waiting)
 
     def ask(self) -> None:
         """Ask the model for what is still missing."""
-        started = time.monotonic()
+        self._began = time.monotonic()
         try:
             for attempt in range(self.task.retries + 1):
-                last = attempt == self.task.retries
-                self.waiting = self._ask(self.waiting, keep_failures=last)
+                self.waiting = self._ask(self.waiting, attempt)
                 if not self.waiting:
                     break
         finally:
-            self.seconds = time.monotonic() - started
+            self._ended = time.monotonic()
 
     def in_order(self) -> tuple[Row, ...]:
         return tuple(self.rows[key] for key in self.slots if key in self.rows)
 
-    def _replay(self, requests: Sequence[Request]) -> list[Request]:
-        known = self.options.cache.get(self.fingerprint, requests) if self.options.cache else {}
+    def _replay(self, requests: Sequence[Request], attempt: int) -> list[Request]:
+        if self.options.cache is None:
+            return list(requests)
+        drawn = [drawn_again(request, attempt) for request in requests]
+        known = self.options.cache.get(self.fingerprint, drawn)
         waiting: list[Request] = []
-        for request in requests:
+        for request, draw in zip(requests, drawn, strict=True):
             response = known.get(request.id)
-            if response is None or not self._take(response, keep_failures=False):
+            if response is None or not self._take(response, draw, keep_failures=False):
                 waiting.append(request)
             else:
                 self.cache_hits += 1
@@ -199,31 +218,36 @@ class _Collector:
                 f"{self.options.cache.path}; run once without --offline"
             )
 
-    def _ask(self, requests: Sequence[Request], *, keep_failures: bool) -> list[Request]:
+    def _ask(self, requests: Sequence[Request], attempt: int) -> list[Request]:
         """Ask, keep what can be scored; return what should be asked once more."""
         again: list[Request] = []
-        same = _identical(requests)
+        same = _identical([drawn_again(request, attempt) for request in requests])
         responses = self._responses([group[0] for group in same.values()])
         try:
             for response in responses:
                 self.calls += 1
-                again += self._take_for(same[response.request_id], response, keep_failures=keep_failures)
+                self.retries += attempt > 0
+                again += self._take_for(same[response.request_id], response)
         finally:
             # Where keeping an answer failed (full disk), no further call may be paid for.
             if isinstance(responses, Generator):
                 responses.close()
         return again
 
-    def _take_for(self, group: Sequence[Request], response: Response, *, keep_failures: bool) -> list[Request]:
+    def _take_for(self, group: Sequence[Request], response: Response) -> list[Request]:
         """Take one response for requests that are one and the same call; return those to ask once more."""
         again: list[Request] = []
+        last = attempt_of(group[0]) == self.task.retries
         for request in group:
             repeated = request.id != response.request_id
             own = replace(response, request_id=request.id, cached=True) if repeated else response
-            if not self._take(own, keep_failures=keep_failures):
-                again.append(request)
+            if not self._take(own, request, keep_failures=last):
+                again.append(self.slots[request.id].request)
             elif repeated:
                 self.cache_hits += 1
+        if again:
+            self.discarded["prompt_tokens"] += response.prompt_tokens or 0
+            self.discarded["completion_tokens"] += response.completion_tokens or 0
         return again
 
     def _responses(self, requests: Sequence[Request]) -> Iterator[Response]:
@@ -231,17 +255,19 @@ class _Collector:
             return self.model.loglikelihood(requests)
         return self.model.generate(requests)
 
-    def _take(self, response: Response, *, keep_failures: bool) -> bool:
+    def _take(self, response: Response, request: Request, *, keep_failures: bool) -> bool:
         """Score one response into a row; False where it should be asked for again."""
-        slot = self.slots[response.request_id]
+        slot = self.slots[request.id]
         outcome = _outcome(self.task, slot.sample, response)
-        if outcome.unscored in _RETRIED and not keep_failures:
+        if outcome.unscored in RETRIED and not keep_failures:
             return False
         if outcome.unscored is None and not response.cached and self.options.cache is not None:
-            self.options.cache.put(self.model.name, self.fingerprint, slot.request, response)
-        self.rows[response.request_id] = _row(slot, response, outcome)
+            self.options.cache.put(self.model.name, self.fingerprint, request, response)
+        self.rows[request.id] = _row(slot, response, with_retries(outcome, attempt_of(request)))
         if self.options.progress:
             self.options.progress(len(self.rows), len(self.slots))
+        if self.snapshots:
+            self.snapshots()
         return True
 
 
@@ -316,17 +342,21 @@ def _run_id(task: Task, model: Model, fingerprint: str, settings: dict[str, Any]
 
 
 def _finished(manifest: Manifest, task: Task, model: Model, collector: _Collector, status: Any) -> Run:
+    from evalkit.aggregate import with_pseudo_values
+
     rows = collector.in_order()
+    shares = task.pseudo_values(rows) if task.pseudo_values is not None else {}
     return Run(
         replace(
             manifest,
             status=status,
             metrics=task.aggregate(rows) if rows else Metrics({}),
+            pseudo_values=tuple(shares),
             unscored=count_unscored(rows),
             usage=_usage(model, collector, rows),
-            finished=now(),
+            finished="" if status == "running" else now(),
         ),
-        rows,
+        with_pseudo_values(rows, shares),
     )
 
 
@@ -335,9 +365,10 @@ def _usage(model: Model, collector: _Collector, rows: Sequence[Row]) -> dict[str
     spent = {name: value - collector.spent_before.get(name, 0) for name, value in model.usage().items()}
     return {
         "calls": collector.calls,
+        "retries": collector.retries,
         "cache_hits": collector.cache_hits,
         "seconds": round(collector.seconds, 3),
-        "prompt_tokens": sum(row.prompt_tokens or 0 for row in rows),
-        "completion_tokens": sum(row.completion_tokens or 0 for row in rows),
+        "prompt_tokens": sum(row.prompt_tokens or 0 for row in rows) + collector.discarded["prompt_tokens"],
+        "completion_tokens": sum(row.completion_tokens or 0 for row in rows) + collector.discarded["completion_tokens"],
         **spent,
     }

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from evalkit.digest import digest
-from evalkit.errors import DataError, UsageError
+from evalkit.errors import UsageError
+from evalkit.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from evalkit.record import Metrics, Row
@@ -135,6 +136,8 @@ Render = Callable[[Sample, str], Request]
 """(sample, the model's prompt style) → request with the sample's id."""
 Score = Callable[[Sample, Response], Outcome]
 Aggregate = Callable[[Sequence["Row"]], "Metrics"]
+PseudoValues = Callable[[Sequence["Row"]], Mapping[str, Sequence[float]]]
+"""Rows → metric → each row's share in a statistic of them all (NaN: none), whose mean over rows is that statistic."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,8 @@ class Task:
     """How many more times an unparsable answer is asked for before it stays unscored."""
     judge: Mapping[str, Any] | None = None
     """For a judging task: rubric, judge name and fingerprint, and the Run that was judged."""
+    pseudo_values: PseudoValues | None = None
+    """Where a metric is no mean of scores (a correlation, an F1): what stands among the rows' scores for it."""
 
     def __post_init__(self) -> None:
         if not self.samples:
@@ -237,21 +242,12 @@ def find_task_file(name: str) -> TaskFile:
 
 def read_task_file(path: Path) -> TaskFile:
     """Read and check one task file; unknown and missing keys are DataErrors that name the key."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such task file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        raise DataError(path, f"not valid YAML ({error.__class__.__name__})", line=mark and mark.line + 1) from None
-    if not isinstance(content, dict):
-        raise DataError(path, "a task file must be a mapping with the keys name, benchmark, version, data")
-    for key in content:
+    read = read_yaml(path, "a task file")
+    for key in read.content:
         if key not in _TASK_KEYS:
-            raise DataError(path, f"unknown key {key!r}: a task file has {', '.join(sorted(_TASK_KEYS))}")
+            raise read.error(f"unknown key {key!r}: a task file has {', '.join(sorted(_TASK_KEYS))}", key)
     for key in ("name", "benchmark", "version", "data"):
-        if key not in content:
-            raise DataError(path, f"the key {key!r} is missing")
+        if key not in read.content:
+            raise read.error(f"the key {key!r} is missing")
+    content = read.content
     return TaskFile(**{**content, "version": str(content["version"]), "data": path.parent / str(content["data"])})

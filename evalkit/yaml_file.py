@@ -61,7 +61,7 @@ def read_yaml(path: Path, what: str) -> YamlFile:
 
 
 def _places(path: Path, tree: Any) -> Iterator[tuple[Place, int]]:
-    """Every key and item below a node with its line. What an alias repeats is passed over: it may repeat without end."""
+    """Every key and item below a node with its line; what an alias repeats, perhaps without end, is passed over."""
     import yaml
 
     seen: set[int] = set()

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import signal
 import threading
 import time
@@ -17,7 +18,7 @@ from web_process import Served, Visitor
 
 from evalkit.arena.journal import Battle, Journal, Turn, Vote, battle_log, chosen_votes
 from evalkit.arena.rating import rate
-from evalkit.arena.serve.answering import Answerer, Duel, conversation
+from evalkit.arena.serve.answering import Answerer, Duel, HowToAsk, conversation
 from evalkit.arena.serve.identity import leaked_identity
 from evalkit.arena.serve.pairing import draw_pair, pair_weights
 from evalkit.arena.serve.sources import StoredAnswers
@@ -26,7 +27,7 @@ from evalkit.models import ModelOptions
 from evalkit.models.fake import load
 from evalkit.models.streaming import StreamingModel
 from evalkit.record import Row, write_run
-from evalkit.task import Message, Params, Request, Response
+from evalkit.task import Message, Request, Response
 
 TURN = Turn("Say hello", "hello", "good day")
 
@@ -202,7 +203,7 @@ def wait(duel: Duel) -> None:
 def ask(model: object, prompt: str = "one two three") -> Turn:
     kept: list[Turn] = []
     duel = Duel(prompt, kept.append)
-    answerer = Answerer("m", lambda: model, Params())  # type: ignore[arg-type, return-value]
+    answerer = Answerer(model, HowToAsk())  # type: ignore[arg-type]
     for side in (0, 1):
         answerer.ask(f"b/{side}", conversation([Turn(prompt)], side), duel.sides[side])
     wait(duel)
@@ -228,7 +229,9 @@ class Whole:
 def test_fake_models_stream_words() -> None:
     model = load("say:a  b\nc", ModelOptions())
     assert isinstance(model, StreamingModel)
-    assert list(model.stream(Request("r", "p"))) == ["a  ", "b\n", "c"]
+    *pieces, response = model.stream(Request("r", "p"))
+    assert pieces == ["a  ", "b\n", "c"]
+    assert response == next(model.generate([Request("r", "p")]))
 
 
 def test_a_model_that_streams_and_one_that_does_not_both_answer() -> None:
@@ -358,6 +361,18 @@ def test_the_leaderboard_has_ratings_with_intervals_and_a_win_matrix(stored: Ser
     assert "rating (95 %)" in text
     assert "Share of decided battles" in text
     assert visitor.get("/leaderboard/live?by=people&leaked=0").text in text
+
+
+def test_the_win_matrix_is_in_the_order_of_the_ratings(tmp_path: Path) -> None:
+    from evalkit.arena.serve.pages import _matrix
+
+    votes = [vote("m/a", "m/z", "b", prompt=str(n)) for n in range(9)] + [vote("m/m", "m/a", "a")] * 3
+    standings = rate(battle_log([*votes, vote("m/a", "m/z", "a", prompt="x"), vote("m/z", "m/m", "a", prompt="y")]))
+    shown = str(_matrix(standings))
+    ranked = [one.model.removeprefix("m/") for one in standings.models]
+    assert ranked[-1] == "a"
+    assert re.findall(r'<th scope="row">(\w)</th>', shown) == ranked
+    assert re.findall(r'<th scope="col">(\w)</th>', shown) == ranked
 
 
 def test_live_models_answer_side_by_side(live: Served) -> None:

@@ -43,8 +43,9 @@ def test_an_audit_reports_agreement_attacks_and_unknown_prices(
     assert names == [attack["attack"] for attack in document["attacks"]["fenced"]]
 
 
-def test_the_price_of_an_audit_is_unknown_rather_than_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("judge", "cost"), [("reference", "0.0000"), ("fake/hash", "unknown")])
+def test_the_price_of_an_audit_is_nothing_only_where_nobody_is_paid(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], judge: str, cost: str
 ) -> None:
-    assert run("audit", "reference", "--reports", str(tmp_path)) == 0
-    assert "US dollars per 1,000 judgements\tunknown" in capsys.readouterr().out
+    assert run("audit", judge, "--limit", "4", "--reports", str(tmp_path)) == 0
+    assert f"US dollars per 1,000 judgements\t{cost}" in capsys.readouterr().out

@@ -213,6 +213,56 @@ def test_a_metric_that_is_no_number_per_document_is_kept_beside_the_scores(tasks
     assert run.manifest.metrics.overall["f1"].n == 10
 
 
+@pytest.mark.parametrize("option", [["--tasks", "choice_a"], ["--tasks=choice_a"]])
+def test_bench_with_tasks_of_lm_evals_is_the_harness(
+    tasks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: list[str]
+) -> None:
+    from evalkit.cli import main
+
+    with pytest.raises(SystemExit) as left:
+        main(["bench", "fake/hash", *option, "--include-path", str(tasks), "--reports", str(tmp_path / "r"), "--json"])
+    assert left.value.code in (0, None)
+    assert json.loads(capsys.readouterr().out)["protocol"].startswith("lm-eval/choice_a-0shot@")
+
+
+def test_every_metric_has_an_error_and_the_verb_says_how_it_was_found(
+    tasks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from evalkit.cli import main
+
+    names = "choices,scores,answers,texts,blanks,words"
+    words = ["harness", "fake/hash", "--tasks", names, "--include-path", str(tasks)]
+    with pytest.raises(SystemExit):
+        main([*words, "--reports", str(tmp_path / "reports"), "--json"])
+    printed = capsys.readouterr()
+    metrics = [metric for run in json.loads(printed.out)["runs"] for metric in run["metrics"]["overall"].values()]
+    assert len(metrics) == 12
+    assert all(metric["stderr"] is not None and metric["method"] for metric in metrics)
+    with pytest.raises(SystemExit):
+        main([*words, "--reports", str(tmp_path / "reports")])
+    said = capsys.readouterr().err.splitlines()
+    assert "standard error by bootstrap (10000 resamples): f1, mcc" in said
+    assert "standard error by delta method: word_perplexity, bits_per_byte" in said
+
+
+def test_a_task_that_scores_nothing_has_no_number(tmp_path: Path) -> None:
+    folder = write_tasks(tmp_path / "tasks")
+    path = folder / "answers.yaml"
+    text = path.read_text()
+    path.write_text(text[: text.index("filter_list")] + "metric_list:\n  - {metric: bypass}\n")
+    (run,) = _run(FakeModel("hash", "plain"), folder, tmp_path, "answers")
+    assert run.manifest.metrics.overall["bypass"] == Metric(None, None, None, None, 6)
+
+
+@pytest.mark.parametrize(("part", "problem"), [("test", "cannot be built"), ("dev", "cannot make its prompts")])
+def test_data_that_no_prompt_can_be_made_of_are_one_sentence(tmp_path: Path, part: str, problem: str) -> None:
+    folder = write_tasks(tmp_path / "tasks")
+    path = folder / f"choice_a_{part}.jsonl"
+    path.write_text(path.read_text().replace('"answer": ', '"answer": 9'))
+    with pytest.raises(UsageError, match=f"the task choice_a {problem} .*list index out of range"):
+        _run(FakeModel("hash", "plain"), folder, tmp_path, "choice_a", num_fewshot=1)
+
+
 def test_the_choices_of_a_question_are_one_request(tasks: Path, tmp_path: Path) -> None:
     model = Recorder()
     _run(model, tasks, tmp_path, "choice_a")
@@ -314,12 +364,58 @@ def test_a_chat_has_the_description_as_system_message_and_shots_as_turns(tasks: 
     assert "-1shot-chat@" in run.manifest.protocol
 
 
-def test_a_task_that_begins_the_answer_cannot_be_a_chat(tmp_path: Path) -> None:
-    folder = write_tasks(tmp_path / "tasks")
-    path = folder / "answers.yaml"
-    path.write_text(path.read_text() + 'gen_prefix: "It is"\n')
-    with pytest.raises(UsageError, match="gen_prefix"):
-        _run(FakeModel("hash", "plain"), folder, tmp_path, "answers", chat=True)
+def _begun(folder: Path) -> Path:
+    """Tasks of which three begin the answer themselves."""
+    write_tasks(folder)
+    for name in ("answers", "choice_a", "words"):
+        path = folder / f"{name}.yaml"
+        path.write_text(path.read_text() + 'gen_prefix: "It is"\n')
+    return folder
+
+
+def test_a_server_cannot_be_asked_to_go_on_with_an_answer(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"fake/hash cannot be asked to go on .* \(gen_prefix\)"):
+        _run(FakeModel("hash", "plain"), _begun(tmp_path / "tasks"), tmp_path, "answers", chat=True)
+
+
+def test_a_begun_answer_is_the_last_message(tmp_path: Path) -> None:
+    model = Recorder()
+    model.continues_answers = True
+    _run(model, _begun(tmp_path / "tasks"), tmp_path, "answers", "choice_a", chat=True, limit=1)
+    assert {request.prompt[-1] for request in model.asked} == {Message("assistant", "It is")}
+
+
+_REFUSES_SYSTEM = (
+    "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('No system role') }}{% endif %}"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["", _REFUSES_SYSTEM + "{% endfor %}"], ids=["system", "no-system"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_begun_answer_is_asked_and_scored_as_lm_evals_hf_model_does(tmp_path: Path, start: str) -> None:
+    from lm_eval.models.huggingface import HFLM
+    from tiny_models import make_tokenizer, save_base
+
+    from evalkit.models import ModelOptions, load
+
+    folder = save_base(tmp_path / "model")
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = start + _TEMPLATE
+    tokenizer.save_pretrained(folder)
+    tasks, names = _begun(tmp_path / "tasks"), ("answers", "choice_a", "words")
+    model = load(f"hf/{folder}", ModelOptions("chat"))
+    runs = _run(model, tasks, tmp_path, *names, num_fewshot=2, chat=True)
+    theirs = _lm_evals(
+        HFLM(pretrained=str(folder), device="cpu", dtype="float32", batch_size=4), tasks, names, 2, chat=True
+    )
+    for run in runs:
+        expected = {f"{name}/{s['doc_id']}": s for name, listed in theirs["samples"].items() for s in listed}
+        for row in run.rows:
+            assert isinstance(row.prompt, tuple)
+            assert model._chat_text(row.prompt) == expected[row.id]["arguments"][0][0]
+            assert expected[row.id]["arguments"][0][0].endswith("It is")
+    assert _assert_same(runs, theirs, relative=1e-5) == 6
 
 
 def test_temperature_and_stops_reach_the_model_whatever_its_name(tmp_path: Path) -> None:
@@ -401,3 +497,18 @@ def test_the_verb_prints_one_document_for_several_runs(
     assert left.value.code in (0, None)
     document = json.loads(capsys.readouterr().out)
     assert [run["task"] for run in document["runs"]] == ["choices", "answers"]
+
+
+def test_a_run_that_goes_on_shows_how_many_calls_there_were(
+    tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evalkit.snapshots.EVERY", 0.0)
+    monkeypatch.setattr("evalkit.snapshots._SHARE", 0)
+    seen = []
+
+    def look(done: int, total: int) -> None:
+        (folder,) = (path.parent for path in (tmp_path / "reports").glob("*/run.json"))
+        seen.append((read_run(folder).manifest.status, read_run(folder).manifest.usage.get("calls")))
+
+    _run(Recorder(), tasks, tmp_path, "answers", progress=look)
+    assert seen[:3] == [("running", 1), ("running", 2), ("running", 3)]

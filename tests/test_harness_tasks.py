@@ -240,6 +240,52 @@ def test_what_was_pulled_is_what_the_hub_gave(
     assert read["test"].features == _fruit()["test"].features
 
 
+def test_a_mirror_that_holds_a_part_of_a_data_set_is_added_to(
+    tmp_path: Path, fruit_task: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    from evalkit.harness.mirror import pull
+
+    text = (fruit_task / "fruit.yaml").read_text()
+    for name in ("red", "green"):
+        more = text.replace("task: fruit", f"task: {name}") + f"dataset_name: {name}\n"
+        (fruit_task / f"{name}.yaml").write_text(more)
+    asked: list[Any] = []
+
+    def load_dataset(path: str, name: str | None = None, **more: Any) -> Any:
+        asked.append((path, name) if path == FRUIT else path)
+        return _fruit()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(datasets, "load_dataset", load_dataset)
+        assert pull(["red"], tmp_path / "data", fruit_task) == [f"{FRUIT} (red)"]
+        told: list[str] = []
+        assert len(pull(["red", "green", "fruit"], tmp_path / "data", fruit_task, told.append)) == 3
+    # What is there is read from there ("parquet"), what is not comes from the hub; no name is a configuration too.
+    assert asked == [(FRUIT, "red"), "parquet", (FRUIT, "green"), (FRUIT, None)]
+    assert told == [f"{FRUIT} (red)", f"{FRUIT} (green)", FRUIT]
+    assert sorted(path.name for path in (tmp_path / "data" / FRUIT).iterdir()) == [
+        "README.md", "default", "green", "red",
+    ]  # fmt: skip
+
+
+def test_a_file_that_changed_in_a_folder_of_the_users_own_is_read_anew(tmp_path: Path, fruit_task: Path) -> None:
+    from evalkit.harness.data import local_data
+    from evalkit.harness.tasks import load_parts
+
+    folder = tmp_path / "data" / FRUIT
+    _write(folder / "README.md", "---\nconfigs:\n- config_name: default\n  data_files:\n"
+           "  - {split: test, path: all/rows.jsonl}\n---\n")  # fmt: skip
+    texts = []
+    for text in ("red", "blue"):
+        _write(folder / "all" / "rows.jsonl", json.dumps({"text": text, "label": 0}) + "\n")
+        with local_data(tmp_path / "data"):
+            (part,) = load_parts(["fruit"], fruit_task)
+        texts.append(part.tasks["fruit"].dataset["test"]["text"][0])
+    assert texts == ["red", "blue"]
+
+
 def test_a_mirror_also_stands_for_the_hub_in_the_working_directory(
     tmp_path: Path, fruit_task: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -153,6 +153,14 @@ def test_two_people_see_their_agreement_change(chromium: Any, folder: Path) -> N
         assert ann.complaints == bob.complaints == []
 
 
+@pytest.mark.slow
+def test_figures_say_that_they_are_not_fresh_once_the_server_is_gone(chromium: Any, folder: Path) -> None:
+    with review(folder) as served, Person(chromium, served, "/overview?reviewer=ann") as ann:
+        assert ann.page.locator("[data-stale]").count() == 0
+        served.stop(signal.SIGKILL)
+        ann.page.wait_for_selector("[data-stale]")
+
+
 def test_a_pair_is_blind_and_the_review_works_without_javascript(chromium: Any, folder: Path) -> None:
     names = [str(folder / f"instruct-{name}-exact_match") for name in ("base", "sft")]
     with Served("review", *names, "--scale", "pairwise") as served:

@@ -1,6 +1,7 @@
 """Review without a browser: which items there are, who gets which, what is kept, exported and measured."""
 
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -298,6 +299,15 @@ def test_the_judges_mean_is_corrected_by_the_labels(tmp_path: Path) -> None:
     assert found.low < found.value < found.high  # type: ignore[operator]
 
 
+def test_the_last_figures_are_of_all_labels(tmp_path: Path) -> None:
+    opened, _ = scored_review(tmp_path)
+    before = opened.corrected()
+    item = next(item for item in opened.items if item.key not in opened.labelled())
+    opened.add(label(item, "cy", 100.0), "last")
+    (_, after) = opened.corrected(fresh=True)[0]
+    assert after.n == before[0][1].n + 1
+
+
 def test_labels_on_another_scale_correct_nothing(tmp_path: Path) -> None:
     made = runs(tmp_path)
     review = Review(made, ReviewOptions(scale="1-5"))
@@ -356,3 +366,31 @@ def test_exported_lines_are_json_whatever_a_person_writes(tmp_path: Path) -> Non
     review = Review(runs(tmp_path))
     review.add(label(review.items[0], "ann", 5, note='"}\n\u2028</script>'), "s")
     assert [json.loads(line)["note"] for line in review.text().splitlines()] == ['"}\n\u2028</script>']
+
+
+def test_labels_that_another_process_gives_are_seen(tmp_path: Path) -> None:
+    mine, theirs = LabelStore(tmp_path / "l.sqlite", "0-100"), LabelStore(tmp_path / "l.sqlite", "0-100")
+    mine.add(label("a", "ann", 10.0), "1")
+    assert len(mine.labels()) == len(theirs.labels()) == 1
+    theirs.add(label("a", "ann", 20.0), "2")
+    theirs.add(label("b", "bob", 30.0), "3")
+    mine.add(label("c", "ann", 40.0), "4")
+    assert [(one.item, one.value) for one in mine.labels()] == [("a", 20.0), ("b", 30.0), ("c", 40.0)]
+    theirs.undo("ann")
+    theirs.undo("ann")
+    assert [(one.item, one.value) for one in mine.labels()] == [("a", 10.0), ("b", 30.0)]
+    assert mine.labels() == theirs.labels() == LabelStore(tmp_path / "l.sqlite", "0-100").labels()
+
+
+def test_labels_in_memory_are_those_of_the_file_whatever_is_done(tmp_path: Path) -> None:
+    store = LabelStore(tmp_path / "l.sqlite", "0-100")
+    chance = random.Random(0)
+    for number in range(300):
+        reviewer = chance.choice(["ann", "bob"])
+        if chance.random() < 0.3:
+            store.undo(reviewer)
+        else:
+            value = chance.choice([None, 1.0, 2.0])
+            store.add(label(chance.choice("abcde"), reviewer, value), str(number - chance.randrange(2)))
+        if number % 7 == 0:
+            assert store.labels() == LabelStore(tmp_path / "l.sqlite", "0-100").labels()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from evalkit import __version__
 from evalkit.cli import (
@@ -68,20 +69,34 @@ _VERBS: Mapping[str, Callable[..., None]] = {
 }
 
 
+class _Stopped(Exception):
+    """Ctrl-C or SIGTERM, which its cause says: typer itself would turn both into the exit code of the first."""
+
+
+class _Group(TyperGroup):
+    """All verbs; an interruption leaves them as `_Stopped`."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _Stopped from error
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     output, words = Output.from_arguments(words)
     app = build_app()
     try:
-        code = app(args=expand(words, _options(app)), obj=output, prog_name="evalkit", standalone_mode=False)
+        code = app(args=expand(_routed(words), _options(app)), obj=output, prog_name="evalkit", standalone_mode=False)
     except EvalkitError as error:
         output.fail(error)
         code = error.exit_code
     except DryRun as plan:
         show_plan(plan, output)
         code = 0
-    except typer.Abort as error:
+    except (_Stopped, typer.Abort) as error:
         output.note("interrupted: what was finished is kept; run the same command again to go on")
         code = _TERMINATED if isinstance(error.__cause__, Terminated) else _INTERRUPTED
     except _COMMAND_LINE_ERROR as error:
@@ -93,9 +108,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _routed(words: list[str]) -> list[str]:
+    """`bench MODEL --tasks a,b` names tasks of lm-eval's, which is the verb `harness`."""
+    of_lm_eval = words[:1] == ["bench"] and any(word.partition("=")[0] == "--tasks" for word in words)
+    return ["harness", *words[1:]] if of_lm_eval else words
+
+
 def build_app() -> typer.Typer:
     """All verbs as one application."""
     app = typer.Typer(
+        cls=_Group,
         help="Did this model get better, and can you prove it?",
         epilog=_EPILOG,
         no_args_is_help=True,

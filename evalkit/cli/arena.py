@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evalkit.cli import arena_serve, options
+from evalkit.cli.arena_helm import show_scenario_win_rates
 
 if TYPE_CHECKING:
     from evalkit.arena.annotations import Annotated as Annotations
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from evalkit.cli.output import Output
     from evalkit.record import Run
     from evalkit.stats.intervals import Estimate
+
+_LOGS = {".csv", ".jsonl", ".gz"}
+"""What a name ends in that can only be a file's."""
 
 app = typer.Typer(help="Rate models from battles, and compute win rates.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -46,6 +50,9 @@ def rate(
     reweight: Annotated[
         bool, typer.Option("--reweight/--no-reweight", help="Let no pair of models dominate, as arena-rank does.")
     ] = False,
+    fit: Annotated[
+        str, typer.Option("--fit", help="maximum, or where a published optimiser stops: fastchat or arena-rank.")
+    ] = "maximum",
     anchor: Annotated[str | None, typer.Option("--anchor", help="MODEL=RATING that fixes the scale.")] = None,
     elo: Annotated[bool, typer.Option("--elo/--no-elo", help="Also online Elo, in the order of the log.")] = False,
     k: Annotated[float, typer.Option("--k", help="Most points one battle moves, for --elo.")] = 4.0,
@@ -60,7 +67,7 @@ def rate(
 
     from evalkit.arena.battles import Style
     from evalkit.arena.published import agreement_with, read_published
-    from evalkit.arena.rating import RateSettings, anchor_of, rate
+    from evalkit.arena.rating import RateSettings, anchor_of, fit_of, rate
     from evalkit.stats.bradley_terry import RatingSettings
     from evalkit.stats.elo import EloSettings
 
@@ -73,6 +80,7 @@ def rate(
         reweight=reweight,
         rating_l2=l2 / math.log(10) ** 2,
         feature_l2=l2 + feature_l2,
+        fit=fit_of(fit),
     )
     settings = RateSettings(rating, independent, bootstrap, seed, EloSettings(k=k, home=home) if elo else None)
     standings = rate(log, settings)
@@ -92,6 +100,12 @@ def rate(
 def winrate(
     context: typer.Context,
     sources: Annotated[list[str], typer.Argument(help="AlpacaEval annotations (JSON, JSONL, CSV), or pairwise runs.")],
+    helm: Annotated[
+        bool, typer.Option("--helm", help="HELM's mean win rate over tasks instead, of runs of several models.")
+    ] = False,
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="With --helm: e.g. helm/robustness; default: each task's own.")
+    ] = None,
     difficulty: Annotated[
         str | None,
         typer.Option(
@@ -112,11 +126,14 @@ def winrate(
     ] = None,
     reports: options.Reports = Path("reports"),
 ) -> None:
-    """AlpacaEval's win rates: raw, discrete and length-controlled."""
+    """AlpacaEval's win rates (raw, discrete and length-controlled), or HELM's over tasks."""
     from evalkit.arena.annotations import annotations_of_run, models_in, read_annotations, read_instructions
     from evalkit.arena.win_rates import win_rates
 
     output = context.obj
+    if helm:
+        show_scenario_win_rates([options.find_run(source, reports) for source in sources], metric, output)
+        return
     index = read_instructions(instructions) if instructions else None
     groups = []
     for source in sources:
@@ -147,11 +164,14 @@ def _battles(sources: Sequence[str], style: "Style", reports: Path, output: "Out
 
 def _run(source: str, reports: Path, output: "Output") -> "Run | None":
     """The Run of that name; None where it is a file of something else."""
+    from evalkit.errors import UsageError
     from evalkit.record import RUN_FILE
 
     path = Path(source)
     if path.is_file() and path.name != RUN_FILE:
         return None
+    if path.suffix in _LOGS:
+        raise UsageError(f"{source}: no such file")
     run = options.find_run(source, reports)
     options.warn_of_damage(run, output)
     return run
@@ -160,21 +180,16 @@ def _run(source: str, reports: Path, output: "Output") -> "Run | None":
 def _mean_win_rates(runs: "Sequence[Run]") -> "dict[str, float | None]":
     """HELM's mean win rate by model, where runs of several models on several tasks are given."""
     from evalkit.arena.runs import is_pairwise
-    from evalkit.compare import higher_is_better
-    from evalkit.stats.win_rate import mean_win_rates
+    from evalkit.compare.scenarios import scenario_win_rates
+    from evalkit.errors import UsageError
 
-    scored = [run for run in runs if not is_pairwise(run)]
-    models = list(dict.fromkeys(run.manifest.model for run in scored))
-    tasks = list(dict.fromkeys((run.manifest.task, run.manifest.protocol, run.manifest.primary) for run in scored))
-    if len(models) < 2 or len(tasks) < 2:
+    try:
+        found = scenario_win_rates([run for run in runs if not is_pairwise(run)])
+    except UsageError:  # a model twice on one task: battles can be rated, scenarios cannot
         return {}
-    values = {
-        (run.manifest.model, (run.manifest.task, run.manifest.protocol, run.manifest.primary)): run.primary.value
-        for run in scored
-    }
-    table = [[values.get((model, task)) for task in tasks] for model in models]
-    found = mean_win_rates(table, [not higher_is_better(primary) for _, _, primary in tasks])
-    return {model: one.mean for model, one in zip(models, found, strict=True)}
+    if len(found.models) < 2 or len(found.scenarios) + len(found.alone) < 2:
+        return {}
+    return {model: one.mean for model, one in found.models.items()}
 
 
 def _length_settings(difficulty: str | None, gamed: Path | None, sums: str | None, strength: float | None) -> Any:

@@ -1,13 +1,13 @@
 """`evalkit arena serve MODEL MODEL …`: a local page where people vote on two anonymous answers."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from evalkit.cli import options
+from evalkit.cli.asking import Connecting, asks_models
 from evalkit.cli.web import Host, Names, OpenBrowser, Port, announcing, need_web
 from evalkit.errors import UsageError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from evalkit.web.serving import ServeOptions
 
 
+@asks_models
 def serve(
     context: typer.Context,
     models: Annotated[list[str], typer.Argument(help="Two or more models; with --runs, runs of generated responses.")],
@@ -40,33 +41,32 @@ def serve(
     port: Port = 0,
     allow_host: Names = None,
     open_browser: OpenBrowser = False,
-    style: options.Style = None,
-    device: options.Device = "auto",
-    timeout: options.Timeout = 120.0,
-    num_ctx: options.NumCtx = None,
-    reports: options.Reports = Path("reports"),
+    *,
+    asking: Connecting,
 ) -> None:
     """Let people compare two anonymous answers in the browser, and rate the models from their votes."""
     need_web()
+    from evalkit.arena.serve.answering import HowToAsk
     from evalkit.arena.serve.session import Arena, ArenaOptions
-    from evalkit.models import ModelOptions
     from evalkit.task import Params
     from evalkit.web.serving import ServeOptions
 
-    model_options = ModelOptions(style=style, device=device, timeout=timeout, num_ctx=num_ctx)
-    arena = Arena(
-        journal or reports / "arena.sqlite",
-        models={} if runs else _loaders(models, model_options),
-        runs=[options.find_run(name, reports) for name in models] if runs else [],
-        options=ArenaOptions(Params(max_tokens=max_tokens, temperature=temperature), seed),
-    )
-    try:
-        for name in judged or []:
-            added = arena.journal.add_judged(options.find_run(name, reports))
-            context.obj.note(f"{name}: {added} new battles")
-        _serve(arena, ServeOptions(host, port, tuple(allow_host or ())), context.obj, open_browser=open_browser)
-    finally:
-        arena.close()
+    output, reports = context.obj, asking.reports
+    with asking.opened_cache(output) as cache:
+        how = HowToAsk(Params(max_tokens=max_tokens, temperature=temperature), cache, max(1, asking.concurrency))
+        arena = Arena(
+            journal or reports / "arena.sqlite",
+            models={} if runs else _load(models, asking.server_options(cache)),
+            runs=[options.find_run(name, reports) for name in models] if runs else [],
+            options=ArenaOptions(how, seed),
+        )
+        try:
+            for name in judged or []:
+                added = arena.journal.add_judged(options.find_run(name, reports))
+                output.note(f"{name}: {added} new battles")
+            _serve(arena, ServeOptions(host, port, tuple(allow_host or ())), output, open_browser=open_browser)
+        finally:
+            arena.close()
 
 
 def _serve(arena: "Arena", where: "ServeOptions", output: "Output", *, open_browser: bool) -> None:
@@ -79,10 +79,11 @@ def _serve(arena: "Arena", where: "ServeOptions", output: "Output", *, open_brow
     output.note(f"{len(arena.votes())} votes in {path}")
 
 
-def _loaders(names: Sequence[str], model_options: "ModelOptions") -> dict[str, Callable[[], "Model"]]:
-    """Each model with what loads it when it is first asked."""
+def _load(names: Sequence[str], model_options: "ModelOptions") -> dict[str, "Model"]:
+    """The models, by name; weights are loaded when they are first needed."""
     from evalkit.models import load
 
-    if len(set(names)) < len(names):
+    models = {model.name: model for model in (load(name, model_options) for name in names)}
+    if len(models) < len(names):
         raise UsageError("an arena compares different models: name each one once")
-    return {name: partial(load, name, model_options) for name in names}
+    return models

@@ -1,12 +1,13 @@
 """The options of every verb that asks a model, in one place: where answers are kept, and how a provider works.
 
-A verb decorated with `asks_models` names a parameter `asking`; on the command line it has all the options below.
+A verb decorated with `asks_models` names a parameter `asking`, an Asking, or a Connecting where it makes no Run; on the
+command line it has all the options of that.
 """
 
 import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,20 +26,12 @@ Verb = Callable[..., None]
 
 
 @dataclass(frozen=True)
-class Asking:
-    """How to ask and where to keep the answers; the fields are options of the same name."""
+class Connecting:
+    """How to reach models and where to keep their answers; the fields are options of the same name."""
 
-    limit: Annotated[int | None, typer.Option("--limit", help="Only the first N samples.")] = None
-    repeats: Annotated[int, typer.Option("--repeats", help="Ask every sample N times.")] = 1
-    name: Annotated[
-        str | None, typer.Option("--name", help="Name of the run's folder; default: made of what is asked.")
-    ] = None
     reports: options.Reports = Path("reports")
     cache: options.CachePath = None
     offline: options.Offline = False
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be asked and what it costs; ask nothing.")
-    ] = False
     style: options.Style = None
     device: options.Device = "auto"
     dtype: options.DType = "auto"
@@ -49,20 +42,21 @@ class Asking:
     concurrency: options.Concurrency = 8
     timeout: options.Timeout = 120.0
     deadline: Annotated[
-        float, typer.Option("--deadline", help="Servers: seconds one request may take with all its retries.")
+        float, typer.Option("--deadline", help="Servers: seconds one request may take with all its retries.", min=0)
     ] = 600.0
-    max_retries: Annotated[int, typer.Option("--max-retries", help="Servers: how often a failed call is retried.")] = 5
+    max_retries: Annotated[
+        int, typer.Option("--max-retries", help="Servers: how often a failed call is retried.", min=0)
+    ] = 5
     num_ctx: options.NumCtx = None
     keep_alive: Annotated[
         str | None, typer.Option("--keep-alive", help="Ollama: how long the model stays in memory, e.g. 30m.")
     ] = None
-    batch: Annotated[bool, typer.Option("--batch", help="OpenAI: send everything as one batch, at half the price.")] = (
-        False
-    )
     price: Annotated[
         str | None, typer.Option("--price", help="US dollars per million tokens, IN,OUT, where the table is wrong.")
     ] = None
-    max_cost: Annotated[float | None, typer.Option("--max-cost", help="Stop before spending more US dollars.")] = None
+    max_cost: Annotated[
+        float | None, typer.Option("--max-cost", help="Stop before spending more US dollars.", min=0)
+    ] = None
 
     def opened_cache(self, output: Output) -> AbstractContextManager[Cache]:
         """The response cache of this command, open."""
@@ -84,7 +78,6 @@ class Asking:
             num_ctx=self.num_ctx,
             deadline=self.deadline,
             keep_alive=self.keep_alive,
-            batch=self.batch,
             price=parse_price(self.price) if self.price else None,
             max_cost=self.max_cost,
             replay=cache if self.offline else None,
@@ -95,6 +88,27 @@ class Asking:
         from evalkit.models import load
 
         return load(name, self.server_options(cache))
+
+
+@dataclass(frozen=True)
+class Asking(Connecting):
+    """How to ask for a Run."""
+
+    limit: Annotated[int | None, typer.Option("--limit", help="Only the first N samples.")] = None
+    repeats: Annotated[int, typer.Option("--repeats", help="Ask every sample N times.")] = 1
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the run's folder; default: made of what is asked.")
+    ] = None
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be asked and what it costs; ask nothing.")
+    ] = False
+    batch: Annotated[bool, typer.Option("--batch", help="OpenAI: send everything as one batch, at half the price.")] = (
+        False
+    )
+
+    def server_options(self, cache: Cache) -> "ServerOptions":
+        """How a provider should work; offline it answers only from the cache."""
+        return replace(super().server_options(cache), batch=self.batch)
 
     def run_options(
         self, cache: Cache, progress: "Progress | None", output: Output, name: str | None = None
@@ -115,18 +129,19 @@ class Asking:
 
 
 def asks_models(verb: Verb) -> Verb:
-    """Give a verb with a parameter `asking` the options of Asking in its place."""
+    """Give a verb with a parameter `asking` the options of its type in its place."""
     own = inspect.signature(verb).parameters.values()
+    kind: type[Connecting] = inspect.signature(verb).parameters["asking"].annotation
     shared = [
         inspect.Parameter(
             parameter.name, inspect.Parameter.KEYWORD_ONLY, default=parameter.default, annotation=parameter.annotation
         )
-        for parameter in inspect.signature(Asking).parameters.values()
+        for parameter in inspect.signature(kind).parameters.values()
     ]
     names = {parameter.name for parameter in shared}
 
     def with_options(**given: Any) -> None:
-        asking = Asking(**{name: given.pop(name) for name in names})
+        asking = kind(**{name: given.pop(name) for name in names})
         verb(**given, asking=asking)
 
     kept = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own if parameter.name != "asking"]

@@ -1,98 +1,162 @@
 """`evalkit audit JUDGE`: put a judge on trial: does it agree with people, and can it be fooled?"""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evalkit.cli import options
 from evalkit.cli.asking import Asking, asks_models
+from evalkit.cli.audit_tables import (
+    ATTACK_COLUMNS,
+    CARD_COLUMNS,
+    attack_lines,
+    money_line,
+    pair_lines,
+    score_lines,
+)
+from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from evalkit.judge.session import Audit
+    from collections.abc import Sequence
+
+    from evalkit.cli.output import Output
+    from evalkit.judge.audit.attacks import AttackResult
+    from evalkit.judge.audit.people import Labelled
+    from evalkit.judge.session import JudgeSettings, MakeOptions
     from evalkit.models.prices import Price
-    from evalkit.stats.intervals import Estimate
+    from evalkit.record import Run
+    from evalkit.review.labels import HumanLabel
+    from evalkit.review.scales import Scale
+
+_FEW = 30
 
 
 @asks_models
 def audit(
     context: typer.Context,
-    judge: Annotated[str, typer.Argument(help="reference, or provider/name.")],
+    judge: Annotated[str, typer.Argument(help="reference, provider/name, or with --verdicts a name in that file.")],
     pairs: Annotated[
         Path | None, typer.Option("--pairs", help="Human-labelled pairs; default: the bundled 42. Many layouts.")
     ] = None,
-    rubric: Annotated[str | None, typer.Option("--rubric", help="Pairwise rubric.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="What `evalkit review` exported: scores of responses, or pairs.")
+    ] = None,
+    verdicts: Annotated[
+        Path | None, typer.Option("--verdicts", help="Recorded verdicts of several judges and people; nobody is asked.")
+    ] = None,
+    rubric: Annotated[str | None, typer.Option("--rubric", help="Rubric name or YAML file.")] = None,
+    retries: Annotated[
+        int, typer.Option("--retries", help="Ask again so often for a reply without a verdict.", min=0)
+    ] = 2,
     *,
     asking: Asking,
 ) -> None:
     """Measure a judge against human labels, and attack it."""
-    from dataclasses import asdict
-
+    from evalkit.judge.audit.pairs import holds_pairs
     from evalkit.judge.session import JudgeSettings
-    from evalkit.judge.session import audit as try_judge
-    from evalkit.models.prices import find_price, parse_price
 
     output = context.obj
+    if sum(path is not None for path in (pairs, labels, verdicts)) > 1:
+        raise UsageError("give one of --pairs, --labels and --verdicts")
+    if verdicts is not None:
+        _recorded(judge, verdicts, output)
+        return
     with asking.opened_cache(output) as cache:
-        settings = JudgeSettings(rubric, model=asking.server_options(cache))
-        found = try_judge(judge, pairs, settings, lambda: asking.run_options(cache, None, output))
-    price = parse_price(asking.price) if asking.price else find_price(judge.partition("/")[2])
-    output.table(("", "value", "95 % interval", "n"), [*_card_lines(found), _money_line(found, price)])
-    output.table(("attack", "defences off", "defences on", "tried"), _attack_lines(found))
-    for run in found.runs:
+        settings = JudgeSettings(rubric, retries, model=asking.server_options(cache))
+
+        def kept() -> Any:
+            return asking.run_options(cache, None, output)
+
+        if labels is not None and not holds_pairs(labels):
+            _on_scores(judge, labels, settings, kept, asking.reports, output)
+        else:
+            _on_pairs(judge, pairs or labels, settings, kept, asking.price, output)
+
+
+def _recorded(judge: str, path: Path, output: "Output") -> None:
+    from evalkit.judge.session import audit_recorded
+
+    card = audit_recorded(judge, path)
+    output.table(CARD_COLUMNS, pair_lines(card))
+    output.document({"judge": judge, "card": asdict(card)})
+
+
+def _on_pairs(
+    judge: str,
+    path: Path | None,
+    settings: "JudgeSettings",
+    kept: "MakeOptions",
+    price: str | None,
+    output: "Output",
+) -> None:
+    from evalkit.judge import session
+
+    found = session.audit(judge, path, settings, kept)
+    output.table(CARD_COLUMNS, [*pair_lines(found.card), money_line(found.card, _price(judge, price))])
+    _show_attacks(judge, {"card": asdict(found.card)}, found.attacks_open, found.attacks_fenced, found.runs, output)
+
+
+def _on_scores(
+    judge: str, path: Path, settings: "JudgeSettings", kept: "MakeOptions", reports: Path, output: "Output"
+) -> None:
+    from evalkit.judge import session
+
+    scale, labelled = _labelled(path, reports)
+    found = session.audit_scores(judge, labelled, settings, kept)
+    title = f"{found.card.labelled} of {found.card.judged} responses scored by people, {scale.low:g} to {scale.high:g}"
+    output.table(CARD_COLUMNS, score_lines(found.card, scale.low, scale.high), title=title)
+    if found.card.labelled < _FEW:
+        output.note(f"{found.card.labelled} labels give wide intervals; {_FEW} or more are worth having")
+    shown = {"scale": scale.name, "low": scale.low, "high": scale.high, "card": asdict(found.card)}
+    _show_attacks(judge, shown, found.attacks_open, found.attacks_fenced, found.runs, output)
+
+
+def _labelled(path: Path, reports: Path) -> "tuple[Scale, list[Labelled]]":
+    """The scale people scored on, and their mean scores by the Run and row they are about."""
+    from evalkit.judge.audit.people import Labelled
+    from evalkit.review.labels import read_labels
+    from evalkit.review.scales import get_scale
+
+    given = [label for label in read_labels(path) if label.score is not None]
+    names = sorted({label.scale for label in given})
+    if len(names) != 1:
+        raise UsageError(f"{path}: holds scores on {' and '.join(names) or 'no scale'}; one scale is needed")
+    scale = get_scale(names[0])
+    runs = {name: options.find_run(name, reports) for name in dict.fromkeys(label.run for label in given)}
+    return scale, [Labelled(run, _shares(given, name, scale)) for name, run in runs.items()]
+
+
+def _shares(given: "list[HumanLabel]", run: str, scale: "Scale") -> dict[str, float]:
+    collected: dict[str, list[float]] = {}
+    for label in given:
+        if label.run == run and label.score is not None:
+            row = f"{label.id}#{label.repeat}" if label.repeat else label.id
+            collected.setdefault(row, []).append((label.score - scale.low) / (scale.high - scale.low))
+    return {row: sum(shares) / len(shares) for row, shares in collected.items()}
+
+
+def _price(judge: str, written: str | None) -> "Price | None":
+    """What the judge's tokens cost; the reference judge's cost nothing."""
+    from evalkit.judge.task_parts import REFERENCE
+    from evalkit.models.prices import Price, find_price, parse_price
+
+    if written:
+        return parse_price(written)
+    return Price(0.0, 0.0) if judge == REFERENCE else find_price(judge.partition("/")[2])
+
+
+def _show_attacks(
+    judge: str,
+    shown: dict[str, Any],
+    off: "Sequence[AttackResult]",
+    on: "Sequence[AttackResult]",
+    runs: "Sequence[Run]",
+    output: "Output",
+) -> None:
+    output.table(ATTACK_COLUMNS, attack_lines(off, on))
+    for run in runs:
         output.note(f"run: {run.path}")
-    output.document(
-        {
-            "judge": judge,
-            "card": asdict(found.card),
-            "attacks": {
-                "open": [asdict(one) for one in found.attacks_open],
-                "fenced": [asdict(one) for one in found.attacks_fenced],
-            },
-        }
-    )
-
-
-def _card_lines(found: "Audit") -> list[tuple[str, ...]]:
-    card = found.card
-    lines = [
-        _line("agrees with people (single verdicts)", card.accuracy),
-        _line("agrees with people (both orders)", card.pair_accuracy),
-        _line("Cohen's kappa", card.kappa),
-        ("always the commonest label", _number(card.constant_accuracy), "–", str(card.pairs)),
-        ("always the longer response", _number(card.longest_accuracy), "–", str(card.pairs)),
-        _line("same verdict in both orders", card.position.consistency),
-        _line("prefers what is shown first", card.position.first_rate),
-        _line("prefers the longer response", card.length_preference),
-        ("people prefer the longer response", _number(card.label_length_preference), "–", str(card.pairs)),
-        _line("same verdict when asked again", card.self_consistency),
-        ("without a verdict", str(sum(card.unscored.values())), "–", str(card.judgements)),
-    ]
-    if card.seconds_per_1000 is not None:
-        lines.append(("seconds per 1,000 judgements", f"{card.seconds_per_1000:.1f}", "–", str(card.judgements)))
-    return lines
-
-
-def _money_line(found: "Audit", price: "Price | None") -> tuple[str, ...]:
-    card = found.card
-    tokens = (card.prompt_tokens_per_1000, card.completion_tokens_per_1000)
-    known = price is not None and None not in tokens
-    cost = f"{price.cost(int(tokens[0] or 0), int(tokens[1] or 0)):.4f}" if price is not None and known else "unknown"
-    return ("US dollars per 1,000 judgements", cost, "–", str(card.judgements))
-
-
-def _attack_lines(found: "Audit") -> list[tuple[str, ...]]:
-    fenced = {one.attack: one for one in found.attacks_fenced}
-    return [
-        (one.attack, _number(one.success.value), _number(fenced[one.attack].success.value), str(one.tried))
-        for one in found.attacks_open
-    ]
-
-
-def _line(name: str, estimate: "Estimate") -> tuple[str, ...]:
-    known = estimate.low is not None and estimate.high is not None
-    interval = f"[{estimate.low:.3f}, {estimate.high:.3f}]" if known else "–"
-    return (name, _number(estimate.value), interval, str(estimate.n))
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    attacks = {"open": [asdict(one) for one in off], "fenced": [asdict(one) for one in on]}
+    output.document({"judge": judge, **shown, "attacks": attacks})

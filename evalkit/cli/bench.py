@@ -1,6 +1,8 @@
 """`evalkit bench [MODEL] --task NAME --data PATH`: a published benchmark, on a model or on a file of predictions."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +14,9 @@ from evalkit.errors import UsageError
 if TYPE_CHECKING:
     from evalkit.benchmarks.bench import Bench
     from evalkit.benchmarks.helm import PanelOptions
+    from evalkit.benchmarks.toxicity import Grader
+    from evalkit.cache import Cache
+    from evalkit.cli.output import Output
     from evalkit.record import Run
 
 
@@ -38,7 +43,10 @@ def bench(
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the family, KEY=VALUE; may be repeated.")
     ] = None,
-    judge_name: Annotated[str | None, typer.Option("--judge", help="The judge, where a model grades.")] = None,
+    judge_name: Annotated[
+        str | None,
+        typer.Option("--judge", help="The judge, where a model grades, also of published outputs (--predictions)."),
+    ] = None,
     official_out: Annotated[
         Path | None, typer.Option("--official-out", help="Also write the answers in the benchmark's own format.")
     ] = None,
@@ -53,15 +61,22 @@ def bench(
         list[str] | None,
         typer.Option("--words", help="Files of the panel: misspellings=, bias_words= or lexicon=PATH."),
     ] = None,
+    toxicity: Annotated[
+        str | None,
+        typer.Option("--toxicity", help="Grade texts too: hf/PATH (a local classifier) or perspective[@ADDRESS]."),
+    ] = None,
+    toxicity_label: Annotated[
+        str | None, typer.Option("--toxicity-label", help="The classifier's label that means toxic; found by its name.")
+    ] = None,
     unsafe_no_sandbox: Annotated[
         bool, typer.Option("--unsafe-no-sandbox", help="Run models' code even where this machine cannot isolate it.")
     ] = False,
     *,
     asking: Asking,
 ) -> None:
-    """Run a published benchmark, or score predictions for it, exactly as its authors do."""
+    """Run a published benchmark, or score predictions for it, exactly as its authors do (--tasks: see harness)."""
     from evalkit.benchmarks import TaskOptions
-    from evalkit.benchmarks.bench import open_bench, run_stages, score_file
+    from evalkit.benchmarks.bench import judge_file, open_bench, run_stages, score_file
     from evalkit.benchmarks.hub import local_data
     from evalkit.cli.show import show_run
     from evalkit.judge.task_parts import load_judge
@@ -72,22 +87,38 @@ def bench(
         raise UsageError("bench scores a model or a file: give either MODEL or --predictions FILE")
     settings = _settings("--set", [*(setting or ()), *(["unsafe_no_sandbox=true"] if unsafe_no_sandbox else ())])
     chosen = TaskOptions(local_data(data), num_fewshot, max_tokens, protocol, tuple(subject or ()), settings)
-    seen = _panel(perturb or (), word_lists or ()) if panel or perturb else None
+    if predictions is not None and judge_name is not None:
+        with asking.opened_cache(output) as cache, output.progress(task) as progress:
+            grading = load_judge(judge_name, asking.server_options(cache))
+            kept = asking.run_options(cache, progress, output)
+            stages = judge_file(open_bench(task, chosen), predictions, grading, kept, answered_only=answered_only)
+            _show_stages(list(stages), output)
+        return
+    seen = _panel(perturb or (), word_lists or ()) if panel or perturb or toxicity else None
+    grader = _grader(toxicity, toxicity_label, asking)
     if predictions is not None:
         kept = RunOptions(asking.reports, limit=asking.limit, name=asking.name)
-        done = score_file(task, chosen, predictions, kept, answered_only=answered_only, panel=seen)
+        with asking.opened_cache(output) if grader else nullcontext() as cache:
+            seen = _graded(seen, grader, cache)
+            done = score_file(task, chosen, predictions, kept, answered_only=answered_only, panel=seen)
         show_run(done, output, groups=tuple(done.manifest.metrics.groups))
         return
-    opened = open_bench(task, chosen, seen)
     with asking.opened_cache(output) as cache, output.progress(task) as progress:
+        opened = open_bench(task, chosen, _graded(seen, grader, cache))
         judge = load_judge(judge_name, asking.server_options(cache)) if judge_name else None
         loaded = asking.load(str(model), cache)
         runs = list(run_stages(opened, loaded, judge, asking.run_options(cache, progress, output)))
-    for earlier in runs[:-1]:
-        output.note(f"run: {earlier.path}")
     if official_out is not None:
         _write_official(opened, runs, official_out)
         output.note(f"official format: {official_out}")
+    _show_stages(runs, output)
+
+
+def _show_stages(runs: "Sequence[Run]", output: "Output") -> None:
+    from evalkit.cli.show import show_run
+
+    for earlier in runs[:-1]:
+        output.note(f"run: {earlier.path}")
     show_run(runs[-1], output, groups=tuple(runs[-1].manifest.metrics.groups))
 
 
@@ -105,7 +136,36 @@ def _panel(perturb: Sequence[str], word_lists: Sequence[str]) -> "PanelOptions":
     known = {"misspellings", "bias_words", "lexicon"}
     if not files.keys() <= known:
         raise UsageError(f"--words {min(files.keys() - known)}=…: the files are {', '.join(sorted(known))}")
-    return PanelOptions(tuple(perturb), **files)
+    return PanelOptions(
+        tuple(perturb),
+        misspellings=files.get("misspellings"),
+        bias_words=files.get("bias_words"),
+        lexicon=files.get("lexicon"),
+    )
+
+
+def _grader(name: str | None, label: str | None, asking: Asking) -> "Grader | None":
+    """What grades toxicity; nothing is asked yet."""
+    if name is None:
+        if label is not None:
+            raise UsageError("--toxicity-label: names a label of the classifier of --toxicity hf/PATH")
+        return None
+    kind, _, address = name.partition("@")
+    if kind == "perspective":
+        from evalkit.benchmarks.toxicity_perspective import ENDPOINT, Perspective
+
+        return Perspective(address or ENDPOINT, asking.timeout, asking.max_retries)
+    if name.startswith("hf/"):
+        from evalkit.benchmarks.toxicity_classifier import Classifier
+
+        return Classifier(Path(name.removeprefix("hf/")), label, asking.device)
+    raise UsageError(f"--toxicity {name}: give hf/PATH of a local classifier, or perspective")
+
+
+def _graded(seen: "PanelOptions | None", grader: "Grader | None", cache: "Cache | None") -> "PanelOptions | None":
+    from evalkit.benchmarks.toxicity import Toxicity
+
+    return seen if seen is None or grader is None else replace(seen, toxicity=Toxicity(grader, cache))
 
 
 def _write_official(bench: "Bench", runs: "Sequence[Run]", path: Path) -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import DataError, UsageError
+from evalkit.errors import UsageError
+from evalkit.yaml_file import YamlFile, read_yaml
 
 _FLAG = "--config"
 
@@ -54,42 +55,25 @@ def _verb_in(words: Sequence[str], options: Mapping[str, Mapping[str, Option]]) 
 
 def _words(path: Path, options: Mapping[str, Option], verb: str) -> list[str]:
     words: list[str] = []
-    for key, line, value in _read(path):
+    read = read_yaml(path, "a configuration file")
+    for key, value in read.content.items():
         option = options.get(key.replace("-", "_"))
         if option is None:
             known = ", ".join(sorted(options)) or "none: name the verb first"
-            raise DataError(path, f"unknown key {key!r}: the options of {verb!r} are {known}", line=line)
-        words += _one(path, line, key, option, value)
+            raise read.error(f"unknown key {key!r}: the options of {verb!r} are {known}", key)
+        words += _one(read, key, option, value)
     return words
 
 
-def _one(path: Path, line: int, key: str, option: Option, value: Any) -> list[str]:
+def _one(read: YamlFile, key: str, option: Option, value: Any) -> list[str]:
     if isinstance(value, bool) != option.is_switch:
         expected = "true or false" if option.is_switch else "a value"
-        raise DataError(path, f"{key} must be {expected}, not {value!r}", line=line)
+        raise read.error(f"{key} must be {expected}, not {value!r}", key)
     flag = option.flags[0]
     if option.is_switch:
         return [flag] if value else list(option.flags[1:2])
     if isinstance(value, list):
         return [word for item in value for word in (flag, str(item))]
     if isinstance(value, dict) or value is None:
-        raise DataError(path, f"{key} must be a number, a text or a list", line=line)
+        raise read.error(f"{key} must be a number, a text or a list", key)
     return [flag, str(value)]
-
-
-def _read(path: Path) -> list[tuple[str, int, Any]]:
-    import yaml
-
-    try:
-        text = path.read_text(encoding="utf-8")
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such configuration file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        raise DataError(path, "not valid YAML", line=mark and mark.line + 1) from None
-    if not isinstance(content, dict) or not isinstance(tree, yaml.MappingNode):
-        raise DataError(path, "must be a mapping of options")
-    lines = {str(key.value): key.start_mark.line + 1 for key, _ in tree.value}
-    return [(str(key), lines[str(key)], value) for key, value in content.items()]

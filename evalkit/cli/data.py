@@ -22,7 +22,7 @@ def data(
         from evalkit.harness.mirror import pull
 
         require_lm_eval()
-        kept = pull(names, data_dir, include_path)
+        kept = pull(names, data_dir, include_path, output.note)
     elif action == "mmlu" and len(names) == 1:
         from evalkit.harness.mirror import MMLU, mirror_mmlu
 

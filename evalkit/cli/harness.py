@@ -60,12 +60,24 @@ def harness(
 
 
 def _show(runs: "Sequence[Run]", output: "Output") -> None:
-    from evalkit.cli.show import run_document, show_run
+    from evalkit.cli.show import note_usage, run_document, show_run
 
     if output.json and len(runs) > 1:
         output.document({"runs": [run_document(run) for run in runs]})
         return
     for run in runs:
+        _note_methods(run, output)
+        note_usage(run, output)
         groups = run.manifest.metrics.groups
         primary = run.manifest.primary
         show_run(run, output, groups=tuple(n for n, g in groups.items() if all(primary in m for m in g.values())))
+
+
+def _note_methods(run: "Run", output: "Output") -> None:
+    """Say of each metric how its standard error was found, where that is not a mean's formula."""
+    found: dict[str, list[str]] = {}
+    for name, metric in run.manifest.metrics.overall.items():
+        if metric.method not in {"", "closed form"}:
+            found.setdefault(metric.method, []).append(name)
+    for method, names in found.items():
+        output.note(f"standard error by {method}: {', '.join(names)}")

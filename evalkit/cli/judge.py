@@ -8,11 +8,14 @@ import typer
 
 from evalkit.cli import options
 from evalkit.cli.asking import Asking, asks_models
+from evalkit.errors import UsageError
 from evalkit.record import RUN_FILE
 
 if TYPE_CHECKING:
     from evalkit.cli.output import Output
+    from evalkit.judge.session import JudgeSettings
     from evalkit.record import Run
+    from evalkit.runner import RunOptions
 
 _METHODS = ("mean", "median", "majority")
 
@@ -29,47 +32,98 @@ def judge(
         str | None, typer.Option("--against", help="Compare with this run's responses, in both orders.")
     ] = None,
     rubric: Annotated[str | None, typer.Option("--rubric", help="Rubric name or YAML file.")] = None,
-    jury: Annotated[str, typer.Option("--jury", help="How a jury decides: mean, median or majority.")] = "mean",
-    canary: Annotated[int, typer.Option("--canary", help="Plant N known-bad answers and say if they were caught.")] = 0,
-    retries: Annotated[int, typer.Option("--retries", help="Ask again so often for a reply without a verdict.")] = 2,
+    jury: Annotated[
+        str | None,
+        typer.Option("--jury", help="How a jury decides: mean, median or majority; default: mean, of pairs majority."),
+    ] = None,
+    canary: Annotated[
+        int, typer.Option("--canary", help="Plant N known-bad answers and say if they were caught.", min=0)
+    ] = 0,
+    retries: Annotated[
+        int, typer.Option("--retries", help="Ask again so often for a reply without a verdict.", min=0)
+    ] = 2,
+    embedding: Annotated[
+        str | None,
+        typer.Option("--embedding", help="Reference judge: show the likeness by this sentence-transformers model too."),
+    ] = None,
     *,
     asking: Asking,
 ) -> None:
     """Score the responses of a run or of a file."""
-    from evalkit.cli.show import show_run
-    from evalkit.errors import UsageError
-    from evalkit.judge import sources
-    from evalkit.judge.session import JudgeSettings, judge_pairs, judge_responses
+    from evalkit.cli.show import show_plans, show_run
+    from evalkit.judge.session import JudgeSettings
     from evalkit.judge.task_parts import REFERENCE
+    from evalkit.runner import DryRun
 
     output = context.obj
-    if jury not in _METHODS:
-        raise UsageError(f"--jury {jury}: choose one of {', '.join(_METHODS)}")
+    method = _jury_method(jury, pairs=against is not None)
+    if canary and against is not None:
+        raise UsageError("--canary plants answers among those that are scored: leave it out with --against")
     judges = judge_name or [REFERENCE]
+    if embedding is not None and REFERENCE not in judges:
+        raise UsageError("--embedding is for the reference judge: add --judge reference, or leave it out")
     runs: dict[str, Run] = {}
+    plans: list[DryRun] = []
     with asking.opened_cache(output) as cache:
-        settings = JudgeSettings(rubric, retries, canary, asking.server_options(cache))
-        for judge_id in judges:
-            own_name = f"{asking.name}-{len(runs) + 1}" if asking.name and len(judges) > 1 else asking.name
+        settings = JudgeSettings(rubric, retries, canary, asking.server_options(cache), embedding)
+        for number, judge_id in enumerate(judges, start=1):
+            own_name = f"{asking.name}-{number}" if asking.name and len(judges) > 1 else asking.name
             with output.progress(f"judge {judge_id}") as progress:
                 kept = asking.run_options(cache, progress, output, own_name)
-                if against is not None:
-                    pair = (options.find_run(source, asking.reports), options.find_run(against, asking.reports))
-                    runs[judge_id] = judge_pairs(*pair, judge_id, settings, kept)
-                elif source.endswith((".json", ".jsonl")) and Path(source).name != RUN_FILE:
-                    runs[judge_id] = judge_responses(*sources.from_file(Path(source)), judge_id, settings, kept)
-                else:
-                    found = sources.from_run(options.find_run(source, asking.reports))
-                    runs[judge_id] = judge_responses(*found, judge_id, settings, kept)
+                try:
+                    runs[judge_id] = _judge(source, against, judge_id, settings, kept)
+                except DryRun as plan:
+                    plans.append(plan)
+    if len(plans) == 1:
+        raise plans[0]
+    if plans:
+        show_plans(plans, output)
+        return
     if REFERENCE in judges:
         output.note("reference judge: no language model judged; it compares each response with its reference answer")
+    for judge_id, run in runs.items() if canary else ():
+        output.note(_told_canaries(judge_id, run, canary))
     if len(runs) == 1:
         show_run(runs[judges[0]], output, groups=("family",))
     else:
-        _show_jury(runs, jury, output)
+        _show_jury(runs, method, output, pairs=against is not None)
 
 
-def _show_jury(runs: dict[str, "Run"], method: str, output: "Output") -> None:
+def _jury_method(named: str | None, *, pairs: bool) -> str:
+    method = named or ("majority" if pairs else "mean")
+    if method not in _METHODS:
+        raise UsageError(f"--jury {method}: choose one of {', '.join(_METHODS)}")
+    if pairs and method != "majority":
+        raise UsageError(f"--jury {method} needs scores: pairs are decided by majority")
+    return method
+
+
+def _judge(source: str, against: str | None, judge: str, settings: "JudgeSettings", kept: "RunOptions") -> "Run":
+    from evalkit.judge import sources
+    from evalkit.judge.session import judge_pairs, judge_responses
+
+    if against is not None:
+        return judge_pairs(
+            options.find_run(source, kept.reports), options.find_run(against, kept.reports), judge, settings, kept
+        )
+    if source.endswith((".json", ".jsonl")) and Path(source).name != RUN_FILE:
+        return judge_responses(*sources.from_file(Path(source)), judge, settings, kept)
+    return judge_responses(*sources.from_run(options.find_run(source, kept.reports)), judge, settings, kept)
+
+
+def _told_canaries(judge: str, run: "Run", wanted: int) -> str:
+    """Whether a judge fell for the bad answers planted among the others."""
+    caught = run.manifest.metrics.overall.get("canary_caught")
+    if caught is None or caught.value is None:
+        return f"{judge}: no planted answer was judged; it takes samples with reference answers"
+    fell = round((1 - caught.value) * caught.n)
+    few = f" ({wanted} were wanted)" if caught.n + caught.unscored < wanted else ""
+    verdict = "fell for none" if not fell else f"fell for {fell}"
+    advice = ": do not trust its scores before you have read why" if fell else ""
+    return f"{judge} {verdict} of {caught.n} planted bad answers{few}{advice}"
+
+
+def _show_jury(runs: dict[str, "Run"], method: str, output: "Output", *, pairs: bool) -> None:
     from dataclasses import asdict
     from typing import Any, cast
 
@@ -83,9 +137,12 @@ def _show_jury(runs: dict[str, "Run"], method: str, output: "Output") -> None:
          _number(one.difference if one.difference is not None else one.same), _number(one.without), str(one.unscored))
         for one in standings(votes, chosen)
     ]  # fmt: skip
-    columns = ("judge", "agreement", "95 % interval", "difference", "jury without it", "unscored")
+    compared = "same as the others" if pairs else "difference"
+    columns = ("judge", "agreement", "95 % interval", compared, "jury without it", "unscored")
     output.table(columns, lines)
     output.say(f"jury ({method} of {len(runs)}): {_number(result(verdicts))} over {len(verdicts)} items")
+    for run in runs.values():
+        output.note(f"run: {run.path}")
     worst = disagreements(votes)[:3]
     if worst:
         output.note("judges differ most on: " + ", ".join(f"{item} ({spread:.3g})" for item, spread in worst))

@@ -5,15 +5,20 @@ from typing import Annotated
 
 import typer
 
+from evalkit.errors import UsageError
+
 
 def models(
     context: typer.Context,
+    provider: Annotated[str, typer.Argument(help="Whose models; only an Ollama server manages its own.")] = "ollama",
     pull: Annotated[str | None, typer.Option("--pull", help="Fetch this model first.")] = None,
 ) -> None:
     """List the models of the Ollama server (here, or at OLLAMA_HOST)."""
     from evalkit.models.ollama_server import list_models, pull_model
 
     output = context.obj
+    if provider != "ollama":
+        raise UsageError(f"{provider}: only an Ollama server tells and fetches its models; leave the name out")
     if pull is not None:
         name = pull.removeprefix("ollama/")
         with output.progress(f"pull {name}") as progress:

@@ -21,9 +21,9 @@ Offline = Annotated[bool, typer.Option("--offline", help="Replay from the cache 
 Style = Annotated[str | None, typer.Option("--style", help="Prompt style; default: the one saved with the weights.")]
 Device = Annotated[str, typer.Option("--device", help="Local models: auto, cpu, cuda, mps.")]
 DType = Annotated[str, typer.Option("--dtype", help="Local models: auto, float32, bfloat16, float16.")]
-Concurrency = Annotated[int, typer.Option("--concurrency", help="Servers: most calls in flight at once.")]
-Timeout = Annotated[float, typer.Option("--timeout", help="Servers: seconds one call may take.")]
-NumCtx = Annotated[int | None, typer.Option("--num-ctx", help="Ollama: context length in tokens.")]
+Concurrency = Annotated[int, typer.Option("--concurrency", help="Servers: most calls in flight at once.", min=1)]
+Timeout = Annotated[float, typer.Option("--timeout", help="Servers: seconds one call may take.", min=0.001)]
+NumCtx = Annotated[int | None, typer.Option("--num-ctx", help="Ollama: context length in tokens.", min=1)]
 
 
 @contextmanager

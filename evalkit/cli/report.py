@@ -1,12 +1,18 @@
-"""`evalkit report RUN…`: one HTML file that a person reads, or Markdown for a pull request."""
+"""`evalkit report RUN…`: one HTML file that a person reads, Markdown for a pull request, numbers for other tools."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from evalkit.cli import options
+from evalkit.record import Run
+
+if TYPE_CHECKING:
+    from evalkit.gate import GateRule
+    from evalkit.report import GateView
 
 
 def report(
@@ -21,39 +27,102 @@ def report(
     against: Annotated[
         str | None, typer.Option("--against", help="Model that others are compared with; default: the first run's.")
     ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep the page up to date until every run has ended.")] = False,
     md: Annotated[Path | None, typer.Option("--md", help="Also write Markdown, for a pull request.")] = None,
     csv: Annotated[Path | None, typer.Option("--csv", help="Also write the metrics as CSV.")] = None,
     json_out: Annotated[
         Path | None, typer.Option("--json-out", help="Also write metrics and differences as JSON.")
     ] = None,
+    export: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--export",
+            help="Also export: lm-eval=DIR, tensorboard=DIR, mlflow[=URI] or wandb[=PROJECT]; may be repeated.",
+        ),
+    ] = None,
+    model_card: Annotated[
+        Path | None,
+        typer.Option("--model-card", help="Also write the metadata and table of a Hugging Face model card."),
+    ] = None,
+    source_url: Annotated[
+        str | None, typer.Option("--source-url", help="Address the model card names as the source of its numbers.")
+    ] = None,
     reports: options.Reports = Path("reports"),
 ) -> None:
     """Write a report about runs."""
     from evalkit.baseline import find_runs
-    from evalkit.gate import read_rules, run_gate, to_view
-    from evalkit.record import write_text
-    from evalkit.report import build_csv, build_json, build_markdown, write_report
+    from evalkit.gate import read_rules
+    from evalkit.report.exporters import export as export_runs
+    from evalkit.report.exporters import parse
+    from evalkit.report.watch import watch as watch_runs
 
     output = context.obj
+    for target in export or ():
+        parse(target)
     loaded = [options.find_run(name, reports) for name in runs]
     for run in loaded:
         options.warn_of_damage(run, output)
-    gate = None
-    if baseline:
-        before = [run for name in baseline for run in find_runs(name, reports)]
-        known = {run.id for run in before}
-        after = [run for run in loaded if run.id not in known]
-        gate = to_view(run_gate(after, before, read_rules(rules) if rules else ()))
-    written = write_report(loaded, out, title=title, gate=gate, baseline=against)
-    texts: tuple[tuple[Path | None, Callable[[], str]], ...] = (
-        (md, lambda: build_markdown(loaded, gate=gate, baseline=against)),
-        (csv, lambda: build_csv(loaded, baseline=against)),
-        (json_out, lambda: build_json(loaded, gate=gate, baseline=against)),
+    before = [run for name in baseline or () for run in find_runs(name, reports)]
+    files = _Files(
+        out, title, against, before, read_rules(rules) if rules else (), {"md": md, "csv": csv, "json": json_out}
     )
-    for path, build in texts:
-        if path is not None:
-            write_text(path, build())
-            written.append(path)
+    if watch:
+        output.note(f"watching until every run has ended: open {out.resolve()}; Ctrl-C stops it")
+        loaded = watch_runs(loaded, files.write)
+    written = files.write(loaded)
+    if model_card is not None:
+        written.append(_write_card(model_card, loaded, against, source_url))
+    exported = [place for target in export or () for place in export_runs(loaded, target)]
     for path in written:
         output.say(f"written: {path.resolve()}")
-    output.document({"written": [str(path.resolve()) for path in written], "runs": [run.id for run in loaded]})
+    for place in exported:
+        output.say(f"exported: {place}")
+    paths = [str(path.resolve()) for path in written]
+    output.document({"written": paths, "exported": exported, "runs": [run.id for run in loaded]})
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The page and the texts beside it, which --watch writes again and again."""
+
+    out: Path
+    title: str | None
+    against: str | None
+    before: Sequence[Run]
+    """Baseline of the gate; empty where there is none."""
+    rules: Sequence["GateRule"]
+    texts: Mapping[str, Path | None]
+
+    def write(self, runs: Sequence[Run], reload_every: int | None = None) -> list[Path]:
+        from evalkit.record import write_text
+        from evalkit.report import build_csv, build_json, build_markdown, write_report
+
+        gate = self._gate(runs)
+        page = write_report(
+            runs, self.out, title=self.title, gate=gate, baseline=self.against, reload_every=reload_every
+        )
+        build: dict[str, Callable[[], str]] = {
+            "md": lambda: build_markdown(runs, gate=gate, baseline=self.against),
+            "csv": lambda: build_csv(runs, baseline=self.against),
+            "json": lambda: build_json(runs, gate=gate, baseline=self.against),
+        }
+        wanted = {name: path for name, path in self.texts.items() if path is not None}
+        for name, path in wanted.items():
+            write_text(path, build[name]())
+        return [*page, *wanted.values()]
+
+    def _gate(self, runs: Sequence[Run]) -> "GateView | None":
+        from evalkit.gate import run_gate, to_view
+
+        if not self.before:
+            return None
+        known = {run.id for run in self.before}
+        return to_view(run_gate([run for run in runs if run.id not in known], self.before, self.rules))
+
+
+def _write_card(path: Path, runs: Sequence[Run], against: str | None, source: str | None) -> Path:
+    from evalkit.record import write_text
+    from evalkit.report.exporters.model_card import build_model_card
+
+    write_text(path, build_model_card(runs, baseline=against, source=source))
+    return path

@@ -69,7 +69,7 @@ def _read(path: Path) -> str:
 def _conclude(opened: "Review", output: "Output", *, served: bool) -> None:
     written = [str(path.resolve()) for path in opened.export()]
     output.note(f"{len(opened.labels())} scores in {opened.path}")
-    for run, estimate in opened.corrected():
+    for run, estimate in opened.corrected(fresh=True):
         output.say(f"{run.id}: people would give {_shown(estimate)} on average (by {estimate.n} labels)")
     for path in written:
         output.say(f"written: {path}")

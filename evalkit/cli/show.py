@@ -1,5 +1,6 @@
 """A Run's numbers as the lines of a terminal table and as a JSON document."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -22,8 +23,26 @@ def show_run(run: Run, output: Output, *, groups: tuple[str, ...] = ()) -> None:
     if manifest.unscored:
         reasons = ", ".join(f"{count} {reason}" for reason, count in manifest.unscored.items())
         output.note(f"unscored: {reasons} of {manifest.samples} rows")
+    if lacking := manifest.settings.get("not_measured"):
+        output.note(f"not measured: {lacking}")
+    if retries := int(manifest.usage.get("retries", 0)):
+        healed = sum("retries" in row.extra and row.unscored is None for row in run.rows)
+        output.note(f"retries: {retries} calls asked again for a reply that could not be scored; {healed} rows healed")
     output.note(f"run: {run.path}")
     output.document(run_document(run))
+
+
+def note_usage(run: Run, output: Output) -> None:
+    """Say what a Run took: tokens, for a local model against the fewest possible, and the seconds of asking."""
+    usage = run.manifest.usage
+    counts = (("prompt_tokens", "in prompts"), ("completion_tokens", "generated"), ("tokens_forwarded", "forwarded"))
+    parts = [f"{int(usage[name]):,} {words}" for name, words in counts if usage.get(name)]
+    if usage.get("tokens_minimum"):
+        least = usage["tokens_minimum"]
+        parts[-1] += f" ({usage['tokens_forwarded'] / least:.2f} x the minimum of {int(least):,})"
+    tokens = f"tokens: {', '.join(parts)}; " if parts else ""
+    hits = f", {int(usage['cache_hits'])} answers from the cache" if usage.get("cache_hits") else ""
+    output.note(f"{tokens}asked in {usage.get('seconds', 0):.1f} s{hits}")
 
 
 def metric_line(name: str, metric: Metric) -> tuple[str, ...]:
@@ -40,14 +59,21 @@ def run_document(run: Run) -> dict[str, Any]:
 
 def show_plan(plan: DryRun, output: Output) -> None:
     """What --dry-run says: how many calls, how many tokens, and what they cost as far as that is known."""
+    output.document(_tell_plan(plan, output))
+
+
+def show_plans(plans: Sequence[DryRun], output: Output) -> None:
+    """The same for several models asked by one command."""
+    output.document({"plans": [_tell_plan(plan, output) for plan in plans]})
+
+
+def _tell_plan(plan: DryRun, output: Output) -> dict[str, Any]:
     estimate = getattr(plan.model, "estimate", None)
-    lines = [
-        ("calls to make", str(len(plan.waiting))),
-        ("answers in the cache", str(plan.cached)),
-    ]
-    document: dict[str, Any] = {"task": plan.task, "model": plan.model.name, "calls": len(plan.waiting)}
-    if estimate is not None:
-        found = estimate(plan.waiting)
+    found = None if estimate is None else estimate(plan.waiting)
+    calls = len(plan.waiting) if found is None else found.calls
+    lines = [("calls to make", str(calls)), ("answers in the cache", str(plan.cached))]
+    document: dict[str, Any] = {"task": plan.task, "model": plan.model.name, "calls": calls}
+    if found is not None:
         document |= asdict(found)
         lines += [
             ("prompt tokens", f"{found.prompt_tokens} ({found.method})"),
@@ -55,7 +81,7 @@ def show_plan(plan: DryRun, output: Output) -> None:
             ("US dollars", _cost(found.least_cost, found.most_cost)),
         ]
     output.table(("", plan.model.name), lines, title=f"{plan.task}: nothing was asked")
-    output.document(document)
+    return document
 
 
 def _cost(least: float | None, most: float | None) -> str:

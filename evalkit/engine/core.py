@@ -175,7 +175,7 @@ class Engine:
             )
         prompt = list(item.prompt) or [self.prefix_token]
         room = min(item.max_tokens, max(1, self.max_length // 2))
-        kept = prompt[-(self.max_length - room + 1) :]
+        kept = prompt[-(self.max_length - room) :]
         return Answer(
             index=index,
             item=item,

@@ -11,6 +11,7 @@ for each prompt, bootstraps, its caches, writing at the very end) is done here i
     ask        lm-eval's requests → a Model's answers, through the cache
     evaluate   tasks + model → Runs (results: rows and metrics; spread: their standard errors)
     lm         a Model as lm-eval's LM; `python -m evalkit.harness run --model evalkit …`
+    command    that command line with the named tasks alone in its index
 """
 
 from evalkit.errors import UsageError

@@ -43,10 +43,12 @@ def _run(words: list[str]) -> None:
     from lm_eval.__main__ import cli_evaluate
 
     import evalkit.harness.lm  # noqa: F401 - registers the model
+    from evalkit.harness.command import quick_command
 
     started = time.time()
     sys.argv = ["lm-eval", *words]
-    cli_evaluate()
+    with quick_command():
+        cli_evaluate()
     if target is not None and not _written_since(target, started):
         raise RecordError(f"--output_path {target}: lm-eval wrote no results there, its log says why; run again")
 

@@ -4,6 +4,7 @@ The choices of one question become one Request with several continuations, so th
 call that failed gives an answer whose response is unscored; what that means is for the caller to say.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 DEFAULT_MAX_TOKENS = 256
 """What lm-eval's HF model generates where a task names no limit."""
+
+_log = logging.getLogger("evalkit")
 
 _ONLY_WHEN_SAMPLING = {"temperature", "top_p", "top_k", "min_p", "typical_p"}
 _LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
@@ -36,15 +39,27 @@ class ChatPrompt(str):
 
     @classmethod
     def of(cls, turns: Sequence[Mapping[str, str]]) -> "ChatPrompt":
-        """Raises UsageError where the last turn is the assistant's: no provider can be asked to go on with it."""
+        """The conversation of lm-eval's messages; where the last is the assistant's, the model goes on with it."""
         messages = tuple(Message(cast(Any, turn["role"]), turn["content"]) for turn in turns)
-        if messages and messages[-1].role == "assistant":
-            raise UsageError(
-                "a task that begins the answer itself (gen_prefix) cannot be asked as a chat: leave --chat out"
-            )
         prompt = cls("\n\n".join(f"{message.role}: {message.content}" for message in messages))
         prompt.messages = messages
         return prompt
+
+
+def chat_template(model: Model) -> Callable[..., ChatPrompt]:
+    """What lm-eval is given for a chat template: its messages, for the provider to render.
+
+    As lm-eval's HF model, a template that refuses system messages is asked without them, with a warning.
+    """
+    takes_system = getattr(model, "takes_system_messages", None)
+    without_system = takes_system is not None and not takes_system()
+    if without_system:
+        _log.warning("%s: its chat template refuses system messages; they are left out, as lm-eval does", model.name)
+
+    def render(turns: list[dict[str, str]], add_generation_prompt: bool = True) -> ChatPrompt:
+        return ChatPrompt.of([turn for turn in turns if turn["role"] != "system" or not without_system])
+
+    return render
 
 
 def prompt_of(context: str) -> Prompt:
@@ -131,9 +146,18 @@ class Asker:
                 f"{self.cache.path}; run once without --offline"
             )
 
+    def _refuse_to_go_on(self, requests: Sequence[Request]) -> None:
+        begun = any(isinstance(one.prompt, tuple) and one.prompt[-1].role == "assistant" for one in requests)
+        if begun and not getattr(self.model, "continues_answers", False):
+            raise UsageError(
+                f"{self.model.name} cannot be asked to go on with an answer that the task itself begins (gen_prefix): "
+                "use a local model (hf/…), or leave the chat out"
+            )
+
     def _call(self, request_type: str, requests: Sequence[Request]) -> Iterator[Response]:
         if not requests:
             return iter(())
+        self._refuse_to_go_on(requests)
         if request_type == "generate_until":
             return self.model.generate(requests)
         if request_type == "loglikelihood_rolling" and isinstance(self.model, RollingModel):

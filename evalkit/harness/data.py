@@ -4,18 +4,20 @@ lm-eval's tasks, YAML and Python alike, load their data through `datasets.load_d
 that function looks into the folder first. Where nothing is found it says what is missing and how to get it.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from evalkit.benchmarks.hub import is_offline
 from evalkit.errors import UsageError
 
 Loader = Callable[..., Any]
 """`datasets.load_dataset`: (path, name of the configuration, more) → data set."""
 DEFAULT_CONFIGURATION = "default"
-"""Folder of a data set that has only one configuration."""
+"""Folder of what a data set gives where no configuration is named."""
+MADE_HERE = "# made by evalkit data"
+"""Line of a README.md that `mirror` wrote: such a folder holds nothing but what was fetched into it."""
 SUFFIXES = {".jsonl": "json", ".parquet": "parquet"}
 """What a split's file may end with, and which reader of `datasets` reads it."""
 Seen = Callable[[str, str | None, Any], None]
@@ -44,7 +46,7 @@ def _local_first(original: Loader, folder: Path | None, seen: Seen | None) -> Lo
     def load_dataset(path: str, name: str | None = None, *more: Any, **options: Any) -> Any:
         # "json", "csv" and the like name a reader, not a data set.
         local = folder / path if folder is not None and "/" in path else None
-        here = local is not None and local.is_dir()
+        here = local is not None and _holds(local, name)
         try:
             if local is not None and here:
                 loaded = _load_local(original, local, name, *more, **options)
@@ -59,6 +61,14 @@ def _local_first(original: Loader, folder: Path | None, seen: Seen | None) -> Lo
     return load_dataset
 
 
+def _holds(folder: Path, name: str | None) -> bool:
+    """Whether a folder stands for this configuration of a data set; a mirror may hold only some of them."""
+    readme = folder / "README.md"
+    if not folder.is_dir() or (folder / (name or DEFAULT_CONFIGURATION)).is_dir():
+        return folder.is_dir()
+    return not readme.is_file() or MADE_HERE not in readme.read_text(encoding="utf-8")
+
+
 def _load_local(original: Loader, folder: Path, name: str | None, *more: Any, **options: Any) -> Any:
     """Load a data set from its folder; one that lies as `mirror` writes it without reading its README.
 
@@ -68,7 +78,8 @@ def _load_local(original: Loader, folder: Path, name: str | None, *more: Any, **
     readers = {SUFFIXES.get(file.suffix) for file in files}
     reader = readers.pop() if len(readers) == 1 else None
     if reader is None or more or set(options) - {"split"}:
-        return original(str(folder.resolve()), name, *more, **options)
+        # What `datasets` keeps of such a folder it takes for current even where a file has changed since.
+        return original(str(folder.resolve()), name, *more, **{"download_mode": "force_redownload", **options})
     return original(reader, data_files={file.stem: str(file.resolve()) for file in files}, **options)
 
 
@@ -85,9 +96,3 @@ def _what_is_missing(path: str, name: str | None, folder: Path | None, was_local
             f"`evalkit data pull TASK --data-dir {target}` and bring the folder here"
         )
     return f"{what} {place}cannot be loaded: {reason}"
-
-
-def is_offline() -> bool:
-    """Whether the environment forbids the hub."""
-    on = {"1", "ON", "YES", "TRUE"}
-    return any(os.environ.get(name, "").upper() in on for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"))

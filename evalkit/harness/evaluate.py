@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from evalkit.digest import digest
 from evalkit.errors import UsageError
-from evalkit.harness.ask import Asker, ChatPrompt
+from evalkit.harness.ask import Asker, chat_template
 from evalkit.harness.plain import plain
 from evalkit.harness.results import Document, score_task, to_metrics
 from evalkit.harness.tasks import Part, load_parts
@@ -31,9 +31,13 @@ from evalkit.record import (
     write_manifest,
     write_run,
 )
+from evalkit.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from evalkit.cache import Cache
+
+Progress = Callable[[int, int], None]
+"""Called with (answers known, requests in all)."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class HarnessOptions:
     reports: Path = Path("reports")
     cache: "Cache | None" = None
     name: str | None = None
-    progress: Callable[[int, int], None] | None = None
+    progress: Progress | None = None
 
 
 def evaluate(model: Model, options: HarnessOptions) -> list[Run]:
@@ -86,22 +90,36 @@ def evaluate(model: Model, options: HarnessOptions) -> list[Run]:
             raise UsageError(
                 f"--name {options.name}: {len(parts)} runs would have the same name; name one task or group"
             )
-        return [_run(part, model, options) for part in parts]
+        template = chat_template(model) if options.chat else None
+        return [_run(part, model, options, template) for part in parts]
 
 
-def _run(part: Part, model: Model, options: HarnessOptions) -> Run:
-    documents = {name: _documents(task, name, options) for name, task in part.tasks.items()}
-    asker = Asker(model, options.cache, options.progress)
+def _run(part: Part, model: Model, options: HarnessOptions, template: Callable[..., str] | None) -> Run:
+    documents = {name: _documents(task, name, options, template) for name, task in part.tasks.items()}
+    asker = Asker(model, options.cache)
     work = _Work(part, documents, asker, dict(model.usage()))
     manifest = _started(work, model, options)
     folder = options.reports / manifest.id
     write_manifest(manifest, folder)
+    asker.progress = _watched(options.progress, work, manifest, folder)
     for request_type, waiting in _by_type(documents.values()).items():
         _ask(asker, request_type, waiting)
         if asker.stopped is not None:
             write_run(_finished(manifest, work, "interrupted"), folder)
             raise asker.stopped
     return write_run(_finished(manifest, work, "complete"), folder)
+
+
+def _watched(progress: Progress | None, work: "_Work", manifest: Manifest, folder: Path) -> Progress:
+    """Progress that a report can watch too: how many calls there were, for filters and averages want whole tasks."""
+    snapshots = Snapshots(lambda: write_manifest(replace(manifest, usage=_usage(work, ())), folder))
+
+    def tell(done: int, total: int) -> None:
+        snapshots()
+        if progress is not None:
+            progress(done, total)
+
+    return tell
 
 
 @dataclass(frozen=True)
@@ -112,24 +130,26 @@ class _Work:
     used_before: Mapping[str, float]
 
 
-def _documents(task: Any, name: str, options: HarnessOptions) -> list[Document]:
+def _documents(task: Any, name: str, options: HarnessOptions, template: Callable[..., str] | None) -> list[Document]:
     """Let lm-eval build a task's prompts; its request cache, which ignores data and settings, stays off."""
-    task.build_all_requests(
-        limit=options.limit,
-        cache_requests=False,
-        apply_chat_template=options.chat,
-        fewshot_as_multiturn=options.chat,
-        chat_template=_chat_template if options.chat else None,
-    )
+    from jinja2 import TemplateError
+
+    try:
+        task.build_all_requests(
+            limit=options.limit,
+            cache_requests=False,
+            apply_chat_template=options.chat,
+            fewshot_as_multiturn=options.chat,
+            chat_template=template,
+        )
+    except (TemplateError, ValueError, LookupError, TypeError, AssertionError) as error:
+        reason = (str(error).strip().split("\n")[0] or type(error).__name__)[:200]
+        raise UsageError(f"the task {name} cannot make its prompts of these data ({reason}); check them") from error
     documents: dict[int, Document] = {}
     for instance in task.instances:
         document = documents.setdefault(instance.doc_id, Document(name, instance.doc_id))
         document.instances.append(instance)
     return list(documents.values())
-
-
-def _chat_template(turns: list[dict[str, str]], add_generation_prompt: bool = True) -> ChatPrompt:
-    return ChatPrompt.of(turns)
 
 
 _Place = tuple[Document, int]

@@ -4,7 +4,7 @@ lm-eval 0.4.13 finds no plugins by itself; `python -m evalkit.harness run …` r
 command line otherwise. Later releases find it through the entry point `lm_eval.models`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from lm_eval.api.registry import register_model
 
 from evalkit.cache import Cache
 from evalkit.errors import ModelError, UsageError
-from evalkit.harness.ask import Asker, ChatPrompt
+from evalkit.harness.ask import Asker, ChatPrompt, chat_template
 from evalkit.models import Model, ModelOptions, load
 
 DEFAULT_CACHE = "reports/.cache/responses.sqlite"
@@ -51,6 +51,7 @@ class EvalkitLM(LM):  # type: ignore[misc]  # lm_eval has no types
         """
         super().__init__()
         self.chat = chat
+        self._template: Callable[..., ChatPrompt] | None = None
         self._asker = Asker(
             load(model, _options(chat, device, options)) if isinstance(model, str) else model,
             Cache(Path(cache), offline=offline) if cache else None,
@@ -89,7 +90,9 @@ class EvalkitLM(LM):  # type: ignore[misc]  # lm_eval has no types
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> ChatPrompt:
         if not self.chat:
             raise UsageError("--apply_chat_template needs --model_args model=…,chat=True")
-        return ChatPrompt.of(chat_history)
+        if self._template is None:
+            self._template = chat_template(self._asker.model)
+        return self._template(chat_history, add_generation_prompt)
 
     def get_model_info(self) -> dict[str, Any]:
         """What lm-eval writes beside its results."""

@@ -5,12 +5,12 @@ which file is which. Stock tasks run from such a folder with `--data-dir DIR`, o
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError
-from evalkit.harness.data import DEFAULT_CONFIGURATION, SUFFIXES, local_data
+from evalkit.harness.data import DEFAULT_CONFIGURATION, MADE_HERE, SUFFIXES, local_data
 from evalkit.record import write_atomically
 
 MMLU = "cais/mmlu"
@@ -18,21 +18,29 @@ _PARTS = {"dev": "dev", "val": "validation", "test": "test"}
 """Parts of the official MMLU folder and what the hub calls them."""
 
 
-def pull(names: Sequence[str], folder: Path, include: Path | None = None) -> list[str]:
+def pull(
+    names: Sequence[str],
+    folder: Path,
+    include: Path | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> list[str]:
     """Load tasks as lm-eval does and keep all their data sets below `folder`.
 
     Args:
         names: tasks, groups, tags or patterns.
         folder: made where missing; what it holds already is used before the hub.
         include: folder of further task files.
+        announce: told each data set when it is there.
 
     Returns:
         The data sets now in the folder that these tasks need, as `owner/name` or `owner/name (configuration)`.
 
     Raises UsageError where a task is unknown or a data set cannot be had.
     """
+    from evalkit.harness.quick import prepare_environment
     from evalkit.harness.tasks import load_parts
 
+    prepare_environment()
     folder.mkdir(parents=True, exist_ok=True)
     kept: list[str] = []
 
@@ -45,6 +53,8 @@ def pull(names: Sequence[str], folder: Path, include: Path | None = None) -> lis
             _write_parquet(data, target)
             write_front_matter(folder / path)
         kept.append(f"{path} ({configuration})" if configuration else path)
+        if announce is not None:
+            announce(kept[-1])
 
     with local_data(folder, keep):
         load_parts(names, include)
@@ -62,7 +72,7 @@ def _write_parquet(data: Any, target: Path) -> None:
 
 def write_front_matter(folder: Path) -> None:
     """Write the README.md of one data set from the files that lie in its configurations' folders."""
-    lines = ["---", "configs:"]
+    lines = ["---", MADE_HERE, "configs:"]
     for configuration in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
         files = sorted(path for path in configuration.iterdir() if path.suffix in SUFFIXES)
         lines += [f"- config_name: {json.dumps(configuration.name)}", "  data_files:"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from evalkit.harness.ask import Answer, ChatPrompt, prompt_of
 from evalkit.harness.plain import plain
-from evalkit.harness.spread import standard_error
+from evalkit.harness.spread import standard_error, stock_name
 from evalkit.harness.tasks import Part
 from evalkit.record import Metric, Metrics, Row
 from evalkit.stats.intervals import estimate_mean, symmetric
@@ -191,22 +191,25 @@ def _task_metrics(task: Any, scored: Scored) -> dict[str, Metric]:
 
 
 def _aggregate(aggregation: Any, items: Sequence[Any], unscored: int) -> Metric:
-    """lm-eval's value with our standard error; Wilson's interval for shares, Student's t for other means."""
-    name = getattr(aggregation, "__name__", "")
+    """lm-eval's value with our standard error; Wilson's interval for shares, Student's t for the others."""
+    name = stock_name(aggregation)
+    undefined = Metric(None, None, None, None, len(items), unscored)
+    if name == "bypass_agg":
+        return undefined  # lm-eval's 999 says that nothing was scored
     try:
         value = aggregation(items)
     except (ArithmeticError, ValueError, OSError) as fault:
         # What was asked and paid for is kept; only this number does not exist (a metric may want the hub, too).
-        _log.warning("the metric %s is undefined: %s", name, fault)
-        return Metric(None, None, None, None, len(items), unscored)
-    error = standard_error(name, items)
+        _log.warning("the metric %s is undefined: %s", getattr(aggregation, "__name__", aggregation), fault)
+        return undefined
     if not _is_number(value) or not math.isfinite(value):
-        return Metric(None, None, None, None, len(items), unscored)
-    if name == "mean" and error is not None:
+        return undefined
+    spread = standard_error(aggregation, items)
+    if name == "mean" and spread.error is not None:
         estimate = estimate_mean([float(item) for item in items])
     else:
-        estimate = symmetric(float(value), error, df=max(1, len(items) - 1), n=len(items), level=0.95)
-    return Metric(float(value), error, estimate.low, estimate.high, len(items), unscored)
+        estimate = symmetric(float(value), spread.error, df=max(1, len(items) - 1), n=len(items), level=0.95)
+    return Metric(float(value), spread.error, estimate.low, estimate.high, len(items), unscored, spread.method)
 
 
 def _group_metrics(group: Any, tasks: Mapping[str, Mapping[str, Metric]]) -> dict[str, Metric]:
@@ -240,7 +243,8 @@ def _average(value: float, error: float | None, count: int, parts: Sequence[Metr
     # The interval of shares ends at 0 and 1; each part's own says whether these are shares.
     if low is not None and high is not None and all(_within_unit(part) for part in parts):
         low, high = max(0.0, low), min(1.0, high)
-    return Metric(float(value), error, low, high, count, sum(part.unscored for part in parts))
+    method = "" if error is None else "combination of the tasks' own"
+    return Metric(float(value), error, low, high, count, sum(part.unscored for part in parts), method)
 
 
 def _within_unit(metric: Metric) -> bool:

@@ -44,7 +44,7 @@ def load_parts(names: Sequence[str], include: Path | None = None, num_fewshot: i
 
     Raises UsageError where a name is unknown, or a task cannot be built here.
     """
-    wanted = [name for given in names for name in _expand(given)]
+    wanted = [name for given in names for name in expand(given)]
     if not wanted:
         raise UsageError("no task named: give --tasks, for example --tasks mmlu,hellaswag")
     manager = find_tasks(wanted, include)
@@ -55,7 +55,8 @@ def load_parts(names: Sequence[str], include: Path | None = None, num_fewshot: i
     return parts
 
 
-def _expand(name: str) -> list[str]:
+def expand(name: str) -> list[str]:
+    """The names a pattern stands for; any other name stands for itself. UsageError where nothing fits the pattern."""
     if not set("*?[") & set(name):
         return [name]
     found = matching_names(name)
@@ -64,16 +65,23 @@ def _expand(name: str) -> list[str]:
     return found
 
 
-def find_tasks(names: Sequence[str], include: Path | None = None) -> "TaskManager":
+def find_tasks(
+    names: Sequence[str], include: Path | None = None, metadata: Mapping[str, Any] | None = None
+) -> "TaskManager":
     """lm-eval's TaskManager with these names and all they refer to in its index, and little else.
+
+    Args:
+        names: names of tasks, groups and tags, or paths of YAML files.
+        include: folder of further task files.
+        metadata: what lm-eval's tasks are told of the model (`--metadata`).
 
     Raises UsageError where the folder does not exist; a name nobody knows is missing from the index.
     """
-    from lm_eval.tasks import TaskManager
+    from lm_eval.tasks.manager import TaskManager
 
     if include is not None and not include.is_dir():
         raise UsageError(f"--include-path {include}: no such folder")
-    manager = TaskManager(include_path=[include] if include else [], include_defaults=False)
+    manager = TaskManager(include_path=[include] if include else [], include_defaults=False, metadata=metadata)
     index = manager.task_index
     folders: set[Path] = set()
     looked_up: set[str] = set()
@@ -103,11 +111,10 @@ def _referred_to(entry: Any, name: str) -> list[str]:
     """Names that a group, or a YAML file given by its path, mentions."""
     if entry is not None:
         return list(_members(entry.cfg)) if entry.kind.name == "GROUP" else []
-    path = Path(name)
-    if path.suffix in {".yaml", ".yml"} and path.is_file():
+    if _is_task_file(name):
         from lm_eval.tasks._yaml_loader import load_yaml
 
-        return list(_members(load_yaml(path, resolve_func=False)))
+        return list(_members(load_yaml(Path(name), resolve_func=False)))
     return []
 
 
@@ -122,11 +129,8 @@ def _members(content: Mapping[str, Any] | None) -> Iterator[str]:
 
 
 def _load(manager: "TaskManager", name: str) -> list[Part]:
-    known = name in manager.task_index
-    if not known and not (Path(name).suffix in {".yaml", ".yml"} and Path(name).is_file()):
-        close = ", ".join(matching_names(f"*{name}*")[:8]) if name else ""
-        hint = f"; similar: {close}" if close else "; give the path of its YAML file, or its folder with --include-path"
-        raise UsageError(f"lm-eval has no task, group or tag {name!r}{hint}")
+    if name not in manager.task_index and not _is_task_file(name):
+        raise unknown_task(name)
     loaded = _build(manager, name)
     tasks, groups = loaded["tasks"], loaded.get("groups") or {}
     for task_name, task in tasks.items():
@@ -137,14 +141,27 @@ def _load(manager: "TaskManager", name: str) -> list[Part]:
     return [Part(task_name, {task_name: task}) for task_name, task in tasks.items()]
 
 
+def _is_task_file(name: str) -> bool:
+    return Path(name).suffix in {".yaml", ".yml"} and Path(name).is_file()
+
+
+def unknown_task(name: str) -> UsageError:
+    """What is said of a name nobody knows: names that are like it."""
+    close = ", ".join(matching_names(f"*{name}*")[:8]) if name else ""
+    hint = f"; similar: {close}" if close else "; give the path of its YAML file, or its folder with --include-path"
+    return UsageError(f"lm-eval has no task, group or tag {name!r}{hint}")
+
+
 def _build(manager: "TaskManager", name: str) -> Any:
     """Build the tasks of a name, which loads their data."""
+    from jinja2 import TemplateError
+
     try:
         with quiet_loading():
             return manager.load([name])
     except ImportError as error:
         raise UsageError(f"the task {name} needs a package that is missing here ({_first_line(error)})") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, TemplateError) as error:
         raise UsageError(f"the task {name} cannot be built ({_first_line(error)})") from error
 
 

@@ -193,7 +193,8 @@ def _verdict(run: Run, row: Row, scale: Scale) -> Verdict | None:
     """A judge's verdict, or the score of the task's own scorer."""
     manifest = run.manifest
     score = row.scores.get(manifest.primary)
-    if score is None or row.unscored is not None or not manifest.scale:
+    # A pseudo-value is a share in a statistic of all samples: it says nothing of this one.
+    if score is None or manifest.primary in manifest.pseudo_values or row.unscored is not None or not manifest.scale:
         return None
     share = min(1.0, max(0.0, score / manifest.scale))
     # On its own scale a judge says what a person says; a judge of 1 to 5 does not begin at 0 as all others do.

@@ -51,6 +51,7 @@ class ReviewOptions:
 class _Measured:
     labels: list[GivenLabel]
     agreement: Agreement
+    corrected: "list[tuple[Run, Estimate]]"
     fresh_until: float
 
 
@@ -105,22 +106,32 @@ class Review:
 
         Measured anew after a new label, but where measuring takes long not all the time.
         """
+        return self._figures().agreement
+
+    def corrected(self, *, fresh: bool = False) -> "list[tuple[Run, Estimate]]":
+        """What people would have given on average to what each judge scored.
+
+        As fresh as the agreement, or with `fresh` of all labels there are.
+        """
+        return self._figures(fresh=fresh).corrected
+
+    def _figures(self, *, fresh: bool = False) -> _Measured:
         with self._measuring:
             labels = self.labels()
             known = self._measured
-            if known is None or (known.labels != labels and time.monotonic() > known.fresh_until):
+            if known is None or (known.labels != labels and (fresh or time.monotonic() > known.fresh_until)):
                 started = time.monotonic()
-                found = measure(self.items, by_item(labels), self.scale)
+                agreement = measure(self.items, by_item(labels), self.scale)
+                corrected = self._correct(labels)
                 spent = time.monotonic() - started
-                known = self._measured = _Measured(labels, found, started + _PAUSE * spent)
-            return known.agreement
+                known = self._measured = _Measured(labels, agreement, corrected, started + _PAUSE * spent)
+            return known
 
-    def corrected(self) -> list[tuple[Run, "Estimate"]]:
-        """What people would have given on average to what each judge scored, by the labels so far."""
-        if self.scale.name == "pairwise":
-            return []
-        human = human_labels(self.items, self.labels(), self.scale)
+    def _correct(self, labels: Sequence[GivenLabel]) -> "list[tuple[Run, Estimate]]":
         judged = [run for run in self.runs if run.manifest.judge and run.manifest.scale == self.scale.high]
+        if self.scale.name == "pairwise" or not judged:
+            return []
+        human = human_labels(self.items, labels, self.scale)
         found = [(run, judge_corrected_mean(run, human)) for run in judged]
         return [(run, estimate) for run, estimate in found if estimate.n >= FEWEST_FOR_MEAN]
 

@@ -53,7 +53,8 @@ if (live) {
       const answer = await fetch(live.dataset.from);
       const text = await answer.text();
       if (answer.ok && text !== live.dataset.text) { live.dataset.text = text; live.innerHTML = text; }
-    } catch { /* the server was stopped: what is shown stays */ }
+      delete live.dataset.stale;
+    } catch { live.dataset.stale = "yes"; /* the server was stopped: what is shown stays, and says so */ }
   }, 3000);
 }
 document.documentElement.dataset.ready = "yes";

@@ -75,6 +75,18 @@ def _given_away(answer: str, name: str, asked: str) -> str | None:
     return None
 
 
+def without_names(text: str, name: str) -> str:
+    """A text without what tells which model it is about: its name, its server's address, its provider."""
+    provider, _, rest = name.partition("/")
+    remote, _, address = rest.partition("@")
+    server = address.partition("//")[2].partition("/")[0]
+    known = [name, rest, remote, address, server, *server.rsplit(":", 1), provider, *name_words(name)]
+    for word in sorted({one for one in known if len(one) > 1}, key=len, reverse=True):
+        text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", "…", text, flags=re.IGNORECASE)
+    # The variables that hold a provider's address and key begin with its name.
+    return re.sub(rf"\b{re.escape(provider)}_\w+", "…", text, flags=re.IGNORECASE)
+
+
 def name_words(name: str) -> Sequence[str]:
     """The words of a model's name that nothing but the model is called by."""
     last = name.partition("@")[0].rstrip("/").rpartition("/")[2].lower()

@@ -84,7 +84,7 @@ class ArenaPages:
 
     def _answer(self, text: str | None, side: str, *, growing: bool, battle: Battle) -> Html:
         if not growing:
-            return shown_text(text or "")
+            return shown_text(text) if text else tag("p", "(no answer)", class_="note")
         duel = self._arena.duel(battle.id)
         so_far = "" if duel is None else duel.sides["AB".index(side)].text
         return tag("pre", so_far, class_="text waiting", id=f"answer-{side.lower()}", aria_busy="true")
@@ -95,8 +95,7 @@ class ArenaPages:
         if battle.winner is not None:
             return self._revealed(battle)
         if last.fault is not None:
-            again = tag("a", "Start another battle", href="/")
-            return tag("p", f"There is no vote on this battle: {last.fault}. ", again, class_="fault", role="alert")
+            return self._failed(battle, f"There is no vote on this prompt, because a fault is no loss: {last.fault}.")
         if not last.finished:
             return self._waiting(battle)
         vote = self._frame.form(
@@ -116,18 +115,22 @@ class ArenaPages:
     def _waiting(self, battle: Battle) -> Html:
         duel = self._arena.duel(battle.id)
         if duel is None or duel.done:
-            again = tag("a", "Start another battle", href="/")
-            return tag(
-                "p",
-                "These answers were never finished: the server was stopped, or could not keep them. ",
-                again,
-                role="alert",
-            )
+            words = "These answers were never finished: the server was stopped, or could not keep them."
+            return self._failed(battle, words)
         words = "The answers are being written. "
         refresh = tag("a", "Show more of them", href=f"/battle/{battle.id}")
         return tag(
             "p", words, refresh, id="growing", data_from=f"/battle/{battle.id}/events", class_="note", role="status"
         )
+
+    def _failed(self, battle: Battle, words: str) -> Html:
+        """What happened, and the way on."""
+        again = None
+        if self._arena.can_ask_again(battle):
+            button = tag("button", "Ask again", class_="main")
+            again = self._frame.form(f"/battle/{battle.id}/again", button, class_="ask")
+        other = tag("p", tag("a", "Start another battle", href="/"))
+        return join([tag("p", words, class_="fault", role="alert"), again, other])
 
     def _revealed(self, battle: Battle) -> Html:
         words = tag(
@@ -186,17 +189,15 @@ def _matrix(standings: Standings) -> Html | None:
     found = standings.matrix
     if found is None:
         return None
+    ranked = [found.models.index(one.model) for one in standings.models if one.model in found.models]
     names = short_names(found.models)
-    head = ("beats →", *(names[model] for model in found.models))
+    head = ("beats →", *(names[found.models[column]] for column in ranked))
     lines = [
         (
-            names[model],
-            *(
-                NOT_KNOWN if row == column else _share(found.fractions[row][column])
-                for column in range(len(found.models))
-            ),
+            names[found.models[row]],
+            *(NOT_KNOWN if row == column else _share(found.fractions[row][column]) for column in ranked),
         )
-        for row, model in enumerate(found.models)
+        for row in ranked
     ]
     return table("Share of decided battles that the model of the row won", head, lines)
 

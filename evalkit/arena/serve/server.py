@@ -34,6 +34,7 @@ def make_app(arena: Arena, site: Site) -> Starlette:
         Route("/battle", handlers.open, methods=["POST"]),
         Route("/battle/{id}", handlers.battle),
         Route("/battle/{id}/turn", handlers.turn, methods=["POST"]),
+        Route("/battle/{id}/again", handlers.again, methods=["POST"]),
         Route("/battle/{id}/vote", handlers.vote, methods=["POST"]),
         Route("/battle/{id}/events", handlers.events),
         Route("/leaderboard", handlers.leaderboard),
@@ -75,6 +76,17 @@ class _Handlers:
             raise HTTPException(429, str(error)) from None
         if not asked:
             return self._pages.battle(battle, problem="This battle takes no further prompt.", status=409)
+        return _go(battle.id)
+
+    def again(self, request: Request) -> Response:
+        """The last prompt once more, where an answer to it failed."""
+        battle = self._find(request)
+        try:
+            asked = self._arena.ask_again(battle)
+        except Busy as error:
+            raise HTTPException(429, str(error)) from None
+        if not asked:
+            return self._pages.battle(battle, problem="This prompt cannot be asked again.", status=409)
         return _go(battle.id)
 
     def vote(self, request: Request) -> Response:
@@ -119,6 +131,7 @@ async def _events(duel: Duel) -> AsyncIterator[str]:
     """What is new of each side, with its place, until both are finished."""
     sent = [0, 0]
     while True:
+        duel.seen()
         finished = duel.done
         for side, growing in enumerate(duel.sides):
             text = growing.text

@@ -2,13 +2,13 @@
 
 import random
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalkit.arena.journal import Battle, By, Journal, Turn, Vote, Voted, Winner, battle_log, chosen_votes
-from evalkit.arena.serve.answering import Answerer, Duel, conversation
+from evalkit.arena.serve.answering import Answerer, Duel, HowToAsk, conversation
 from evalkit.arena.serve.identity import leaked_identity
 from evalkit.arena.serve.pairing import Pair, draw_pair, pair_weights
 from evalkit.arena.serve.sources import StoredAnswers
@@ -16,7 +16,6 @@ from evalkit.digest import digest
 from evalkit.errors import UsageError
 from evalkit.models import Model
 from evalkit.record import Run
-from evalkit.task import Params
 
 if TYPE_CHECKING:
     from evalkit.arena.rating import Standings
@@ -30,7 +29,7 @@ _KEPT_DUELS = 256
 class ArenaOptions:
     """How battles are held."""
 
-    params: Params = field(default_factory=lambda: Params(max_tokens=512, temperature=0.7))
+    asking: HowToAsk = field(default_factory=HowToAsk)
     seed: int | None = None
     """Of pairs, sides and prompts; None draws anew at every start."""
 
@@ -46,7 +45,7 @@ class Arena:
         self,
         journal: Path,
         *,
-        models: Mapping[str, Callable[[], Model]] | None = None,
+        models: Mapping[str, Model] | None = None,
         runs: Sequence[Run] = (),
         options: ArenaOptions | None = None,
     ) -> None:
@@ -55,9 +54,10 @@ class Arena:
         self.stored = StoredAnswers(runs) if runs else None
         if self.stored is None and len(models) < 2:
             raise UsageError("an arena needs two different models, or runs of two models with --runs")
-        self._answerers = {name: Answerer(name, load, options.params) for name, load in models.items()}
+        self._answerers = {name: Answerer(model, options.asking) for name, model in models.items()}
         self._chance = random.SystemRandom() if options.seed is None else random.Random(options.seed)
         self._lock = threading.Lock()
+        self._asking = threading.Lock()
         self._duels: dict[str, Duel] = {}
         self._rated: dict[tuple[By, bool], tuple[int, Standings | None]] = {}
         self.journal = Journal(journal)
@@ -91,13 +91,34 @@ class Arena:
 
     def follow_up(self, battle: Battle, prompt: str) -> bool:
         """Ask both models more; False where the battle has ended or its answers are not there yet. Raises Busy."""
-        if self.stored is not None or not battle.can_be_voted_on or battle.model_a not in self._answerers:
-            return False
-        self._check_free()
-        turns = [*battle.turns, Turn(prompt)]
-        self.journal.set_turn(battle.id, len(battle.turns), turns[-1])
-        self._ask(battle.id, (battle.model_a, battle.model_b), turns)
-        return True
+        with self._asking:
+            current = self.journal.battle(battle.id) or battle
+            known = {battle.model_a, battle.model_b} <= self._answerers.keys()
+            if not known or not current.can_be_voted_on:
+                return False
+            self._check_free()
+            self._ask_turn(current, [*current.turns, Turn(prompt)])
+            return True
+
+    def can_ask_again(self, battle: Battle) -> bool:
+        """Whether the last prompt has no two answers, none is being written, and nobody saw who wrote the failed ones.
+
+        A battle that a stopped server left behind is one of them.
+        """
+        last, duel = battle.turns[-1], self.duel(battle.id)
+        over = last.fault is not None or duel is None or duel.done
+        known = {battle.model_a, battle.model_b} <= self._answerers.keys()
+        return known and battle.winner is None and not last.finished and over and leaked_identity(battle) is None
+
+    def ask_again(self, battle: Battle) -> bool:
+        """Ask both models the last prompt once more; False where that cannot be. Raises Busy."""
+        with self._asking:
+            current = self.journal.battle(battle.id) or battle
+            if not self.can_ask_again(current):
+                return False
+            self._check_free()
+            self._ask_turn(current, [*current.turns[:-1], Turn(current.turns[-1].prompt)])
+            return True
 
     def duel(self, battle: str) -> Duel | None:
         """The answers that are being written for a battle."""
@@ -133,6 +154,10 @@ class Arena:
     def _check_free(self) -> None:
         if sum(not duel.done for duel in list(self._duels.values())) >= MAX_WAITING:
             raise Busy(f"{MAX_WAITING} battles wait for their answers: try again in a moment")
+
+    def _ask_turn(self, battle: Battle, turns: Sequence[Turn]) -> None:
+        self.journal.set_turn(battle.id, len(turns) - 1, turns[-1])
+        self._ask(battle.id, (battle.model_a, battle.model_b), turns)
 
     def _ask(self, battle: str, pair: Pair, turns: Sequence[Turn]) -> None:
         number = len(turns) - 1
