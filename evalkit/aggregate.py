@@ -7,11 +7,16 @@ from dataclasses import replace
 from evalkit.record import Metric, Row
 from evalkit.stats.intervals import Estimate, estimate_mean
 
+_FEWEST_CLUSTERS = 5
+"""Two or three clusters say next to nothing of how clusters differ: an interval made from them is all of 0 to 1, or of
+no width where they happen to agree. Below this many, the mean is that of these very clusters (say, the two subjects
+that were asked for) and the samples in them are what varies."""
+
 
 def mean_metric(rows: Sequence[Row], name: str, *, clustered: bool = True) -> Metric:
     """The mean of one score over samples.
 
-    With `clustered`, samples of one cluster count as dependent (where there is more than one cluster).
+    With `clustered`, samples of one cluster count as dependent, where there are clusters enough to tell how much.
     """
     kept = [row for row in rows if row.unscored is None and name in row.scores]
     estimate = estimate_rows(kept, [row.scores[name] for row in kept], clustered=clustered)
@@ -27,7 +32,7 @@ def estimate_rows(rows: Sequence[Row], values: Sequence[float], *, clustered: bo
         clusters[row.id] = row.cluster
     means = [sum(found) / len(found) for found in repeats.values()]
     labels = [cluster or sample for sample, cluster in clusters.items()] if clustered else None
-    if labels is not None and len(set(labels)) in (1, len(labels)):
+    if labels is not None and (len(set(labels)) < _FEWEST_CLUSTERS or len(set(labels)) == len(labels)):
         labels = None
     return _within(estimate_mean(means, clusters=labels), means)
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from evalkit.errors import UsageError
 from evalkit.stats.checks import FloatArray, IntArray, Labels, codes, fraction, vector
+from evalkit.stats.clusters import clustered_error
 from evalkit.stats.distributions import normal_quantile, t_quantile
 from evalkit.stats.resampling import bootstrap_means
 
@@ -57,8 +58,8 @@ def mean_interval(scores: ArrayLike, *, clusters: Labels | None = None, level: f
         level: confidence level of the two-sided interval.
 
     Returns:
-        The mean; its standard error, None below two items or clusters; the interval with items - 1
-        (clusters - 1) degrees of freedom, None where the standard error is None or zero.
+        The mean; its standard error, None below two items or clusters; the interval with items - 1 degrees of
+        freedom, or those of `clustered_error`, None where the standard error is None or zero.
 
     Raises:
         UsageError: a score is not a finite number, or the clusters do not fit the items.
@@ -66,10 +67,11 @@ def mean_interval(scores: ArrayLike, *, clusters: Labels | None = None, level: f
     values = vector(scores, "scores")
     if not len(values):
         return Estimate(None, None, None, None, 0)
-    groups = None if clusters is None else codes(clusters, len(values), "clusters")[0]
-    stderr = standard_error(values, groups)
-    units = len(values) if groups is None else int(groups.max()) + 1
-    return symmetric(float(values.mean()), stderr, df=units - 1, n=len(values), level=level)
+    if clusters is None:
+        stderr, df = standard_error(values), float(len(values) - 1)
+    else:
+        stderr, df = clustered_error(values, codes(clusters, len(values), "clusters")[0])
+    return symmetric(float(values.mean()), stderr, df=df, n=len(values), level=level)
 
 
 def proportion_interval(successes: int, n: int, *, level: float = 0.95) -> Estimate:
