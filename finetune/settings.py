@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from evalkit.digest import digest
-from evalkit.errors import DataError, UsageError
+from evalkit.errors import UsageError
 from evalkit.prompts import get_style
+from evalkit.yaml_file import YamlFile, read_yaml
 from finetune.tokenize import TooLong
 
 Optimizer = Literal["adamw", "muon"]
@@ -183,29 +184,18 @@ def read_recipe(name: str) -> dict[str, Any]:
         path = Path(name)
         if not path.is_file():
             raise UsageError(f"no recipe {name!r}: choose one of {', '.join(recipe_names())}, or give a YAML file")
-    return _read_yaml(path)
+    return _values(read_yaml(path, "a recipe"))
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        tree = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise DataError(path, "not valid YAML", line=mark and mark.line + 1) from None
-    if not isinstance(content, dict):
-        raise DataError(path, "a recipe must be a mapping of settings")
-    lines = {key.value: key.start_mark.line + 1 for key, _ in tree.value} if tree else {}
+def _values(read: YamlFile) -> dict[str, Any]:
     hints = get_type_hints(Settings)
-    for key in content:
+    for key in read.content:
         if key not in hints:
-            raise DataError(path, f"unknown setting {key!r}: settings are {', '.join(hints)}", line=lines.get(key))
-    values = {key: _as_meant(value, hints[key]) for key, value in content.items()}
+            raise read.error(f"unknown setting {key!r}: settings are {', '.join(hints)}", key)
+    values = {key: _as_meant(value, hints[key]) for key, value in read.content.items()}
     for key, value in values.items():
         if not _fits(value, hints[key]):
-            raise DataError(path, f"{key}: {value!r} is not {_describe(hints[key])}", line=lines.get(key))
+            raise read.error(f"{key}: {value!r} is not {_describe(hints[key])}", key)
     return values
 
 
