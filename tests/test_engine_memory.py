@@ -119,10 +119,10 @@ def test_generation_survives_a_lack_of_memory_when_answers_take_their_seats(monk
     expected = {result.index: result.tokens for result in Engine(make_model(), Tokenizer()).generate(make_prompts())}
     add, calls = Slots.add, iter(range(100))
 
-    def failing(self: Slots, layers: list[dict[int, KeyValues]], spans: list[tuple[int, int]]) -> None:
+    def failing(self: Slots, layers: list[dict[int, KeyValues]], spans: list[tuple[int, int]], most: list[int]) -> None:
         if next(calls) == 0:
             raise torch.OutOfMemoryError
-        add(self, layers, spans)
+        add(self, layers, spans, most)
 
     monkeypatch.setattr(Slots, "add", failing)
     engine = Engine(make_model(), Tokenizer())

@@ -42,7 +42,7 @@ def test_an_installed_wheel_finds_its_tasks_from_another_directory(wheel: Path, 
     # The dependencies are the tester's own; evalkit itself must come from the wheel.
     lent = [path for path in sys.path if path.endswith("site-packages")]
     (site / "lent.pth").write_text("\n".join(lent))
-    command = [str(environment / "bin" / "python"), "-P", "-m", "evalkit", "mmlu", "fake/hash", "--subject", "anatomy"]
+    command = [str(environment / "bin" / "python"), "-I", "-m", "evalkit", "mmlu", "fake/hash", "--subject", "anatomy"]
     clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

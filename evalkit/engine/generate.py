@@ -91,7 +91,11 @@ class Generation:
         yield from self._accept(first, torch.stack([ready.logits for ready in batch]))
 
     def _fill(self, batch: Sequence[Ready], _: Budget) -> bool:
-        self._slots.add([ready.layers for ready in batch], [ready.span for ready in batch])
+        self._slots.add(
+            [ready.layers for ready in batch],
+            [ready.span for ready in batch],
+            [ready.answer.limit - len(ready.answer.tokens) for ready in batch],
+        )
         return True
 
     def _step(self) -> Iterator[GenerateResult]:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from evalkit.engine.forward import KeyValues
 
-# Slots grow by at least this many tokens at a time.
-_GROWTH = 64
+# Slots grow by at least this many tokens at a time, and begin with room for as many, unless the answer is shorter.
+_GROWTH = 128
 # Prompts up to here are of like length; beyond, each group is twice as long as the one before.
 _SHORT = 128
 
@@ -30,18 +30,21 @@ class SlotGroup:
         """Slots in use."""
         return len(self.lengths)
 
-    def write(self, layers: Sequence[dict[int, KeyValues]], spans: Sequence[tuple[int, int]]) -> None:
+    def write(
+        self, layers: Sequence[dict[int, KeyValues]], spans: Sequence[tuple[int, int]], most: Sequence[int]
+    ) -> None:
         """Fills the slots after the active ones, one per answer; they count only once `lengths` says so.
 
         Args:
             layers: per answer, keys and values per layer, among which the answer's own lie.
             spans: where they lie; may be empty.
+            most: per answer, how many more tokens it may hold.
         """
-        longest = max(stop - start for start, stop in spans)
+        longest = max(stop - start + min(more, _GROWTH) for (start, stop), more in zip(spans, most, strict=True))
         slots = self.active + len(spans)
         for slot, (known, (start, stop)) in enumerate(zip(layers, spans, strict=True), start=self.active):
             for layer, tokens in known.items() if stop > start else ():
-                keys, values = self._room(layer, tokens, slots, longest + 1)
+                keys, values = self._room(layer, tokens, slots, longest)
                 keys[slot, :, : stop - start] = tokens.keys[start:stop].transpose(0, 1)
                 values[slot, :, : stop - start] = tokens.values[start:stop].transpose(0, 1)
 
@@ -91,7 +94,8 @@ def _grown(buffer: Tensor | None, like: Tensor, slots: int, length: int) -> Tens
     rows, tokens = (0, 0) if buffer is None else (buffer.shape[0], buffer.shape[2])
     if rows >= slots and tokens >= length:
         return buffer  # type: ignore[return-value]  # no buffer has no rows
-    room = tokens if tokens >= length else length + max(_GROWTH, length // 4)
+    grows = buffer is not None and tokens < length
+    room = max(tokens, length + max(_GROWTH, length // 4) if grows else length)
     # Zeros, not empty: a masked key that is not a number would still spoil the sum.
     bigger = torch.zeros((max(rows, slots), like.shape[1], room, like.shape[2]), dtype=like.dtype, device=like.device)
     if buffer is not None:
@@ -113,7 +117,9 @@ class Slots:
         """Every group with the seat of each of its slots."""
         return [(group, self._seats[size]) for size, group in self._groups.items()]
 
-    def add(self, layers: Sequence[dict[int, KeyValues]], spans: Sequence[tuple[int, int]]) -> None:
+    def add(
+        self, layers: Sequence[dict[int, KeyValues]], spans: Sequence[tuple[int, int]], most: Sequence[int]
+    ) -> None:
         """Fills the next seats, one per answer; arguments as for `SlotGroup.write`.
 
         Raises:
@@ -124,7 +130,11 @@ class Slots:
         for size in sorted(set(sizes)):
             mine = [number for number, one in enumerate(sizes) if one == size]
             group = self._groups.get(size) or SlotGroup()
-            group.write([layers[number] for number in mine], [spans[number] for number in mine])
+            group.write(
+                [layers[number] for number in mine],
+                [spans[number] for number in mine],
+                [most[number] for number in mine],
+            )
             self._groups[size] = group
             self._seats.setdefault(size, [])
         for size, length in zip(sizes, lengths, strict=True):

@@ -2,22 +2,24 @@
 
 import argparse
 import json
-import resource
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from large import draw_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from evalkit.prompts import Instruction, get_style
-from finetune.adapt import use_one_gelu
+from finetune.adapt import adapt, use_one_gelu
 from finetune.collate import collate, padded
 from finetune.data import Example
-from finetune.device import keep_freed_memory
-from finetune.loss import Learner, hidden_size
+from finetune.device import choose_machine, keep_freed_memory
+from finetune.flops import Work, shape_of
+from finetune.journal import peak_memory
+from finetune.loss import Learner, choose_attention
 from finetune.optim import build_optimizer
-from finetune.packing import pack
+from finetune.settings import Settings
 from finetune.tokenize import Row, RowMaker, RowOptions
 
 BATCH = 8
@@ -30,8 +32,17 @@ def main() -> None:
     parser.add_argument("rows", type=Path)
     for name in ("padded", "whole-head", "slow-gelu", "give-back", "plain"):
         parser.add_argument(f"--{name}", action="store_true")
+    parser.add_argument("--device", default="cpu", help="elsewhere the weights are drawn at random there")
+    parser.add_argument("--draw", action="store_true", help="draw random weights on a CPU too")
+    parser.add_argument("--attention", choices=["flex", "dense"], default="dense")
+    parser.add_argument("--lora", type=int, default=0)
+    parser.add_argument("--checkpointing", action="store_true")
     options = parser.parse_args()
-    model: Any = AutoModelForCausalLM.from_pretrained(options.model, attn_pdrop=0, embd_pdrop=0, resid_pdrop=0)
+    model: Any
+    if options.draw or options.device != "cpu":
+        model = draw_model(Path(options.model), options.device)
+    else:
+        model = AutoModelForCausalLM.from_pretrained(options.model, attn_pdrop=0, embd_pdrop=0, resid_pdrop=0)
     rows = _rows(AutoTokenizer.from_pretrained(options.model), options.rows)
     if not (options.slow_gelu or options.plain):
         use_one_gelu(model)
@@ -54,36 +65,50 @@ def _rows(tokenizer: Any, path: Path) -> list[Row]:
 
 
 def _train(model: Any, rows: list[Row], options: argparse.Namespace) -> dict[str, Any]:
-    learner = Learner(model, own_head=options.whole_head)
-    adamw = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.1)
+    learner, machine = Learner(model, own_head=options.whole_head), choose_machine(options.device, "auto")
+    if options.attention == "flex":
+        model.eval()
+        learner.flex = choose_attention(learner, rows, machine, "flex")
+    if options.lora or options.checkpointing:
+        changes = Settings("", "", lora_rank=options.lora, activation_checkpointing=options.checkpointing)
+        learner.model = model = adapt(model, changes).model
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    adamw = torch.optim.AdamW(weights, lr=5e-5, weight_decay=0.1)
     optimizer: Any = adamw if options.plain else build_optimizer(model, "adamw", 5e-5, 0.1)
+    shape = shape_of(model)
+    assert shape is not None
     model.train()
-    cpu, wall, losses, tokens = [], [], [], 0
+    cpu, wall, losses, tokens, work = [], [], [], 0, Work()
     for start in range(0, len(rows), BATCH):
         group = rows[start : start + BATCH]
         spent, began = time.process_time(), time.monotonic()
-        if options.plain:
-            loss, count = _plain_loss(model, group)
-        else:
-            batch = collate(group, 0) if options.padded else pack(group, hidden_size(model))
-            loss, count = learner(batch) / batch.weights.sum(), batch.tokens
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        with learner.attending():
+            if options.plain:
+                loss, count = _plain_loss(model, group)
+            else:
+                batch = (collate(group, 0) if options.padded else learner.pack(group)).to(machine.device)
+                with machine.precision():
+                    loss, count = learner(batch) / batch.weights.sum(), batch.tokens
+                work += shape.work(batch, group, whole_head=options.whole_head)
+            loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         optimizer.zero_grad()
         losses.append(float(loss.detach()))
+        if machine.device.type == "cuda":
+            torch.cuda.synchronize()
         tokens += count
         cpu.append(time.process_time() - spent)
         wall.append(time.monotonic() - began)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     steps = len(cpu)
     return {
         "cpu": cpu,
         "wall": wall,
         "losses": losses,
         "samples_per_step": BATCH,
-        "peak_mb": peak,
+        "peak_mb": peak_memory(options.device) / 2**20,
         "tokens": tokens / steps,
+        **({} if options.plain else {"flops": work.computed / steps, "padded_flops": work.padded / steps}),
     }
 
 
