@@ -125,6 +125,17 @@ def test_ranking_takes_the_likeliest_word(tmp_path: Path) -> None:
     assert outcome.extra["probabilities"]["entailment"] == pytest.approx(1 / (1 + math.exp(-1)))
 
 
+def test_predicted_similarities_may_be_written_as_python_writes_them(tmp_path: Path) -> None:
+    folder = tmp_path / "STS-B"
+    folder.mkdir()
+    rows = ["sentence1\tsentence2\tscore", "a\tb\t0", "a\tb\t2.5", "a\tb\t5", "a\tb\t1"]
+    (folder / "dev.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    said = tmp_path / "STS-B.tsv"
+    said.write_text("index\tprediction\n0\t3e-05\n1\t2.\n2\t+5.0\n3\t.75\n", encoding="utf-8")
+    found = score("glue", folder, said, tmp_path / "reports").manifest.metrics.overall
+    assert found["pearson"].value == pytest.approx(float(np.corrcoef([3e-05, 2, 5, 0.75], [0, 2.5, 5, 1])[0, 1]))
+
+
 def test_similarity_is_a_number_and_must_be_on_the_scale(tmp_path: Path) -> None:
     folder = tmp_path / "STS-B"
     folder.mkdir()

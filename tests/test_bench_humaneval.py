@@ -204,6 +204,23 @@ def test_a_duplicated_problem_and_a_bad_k_are_refused(tmp_path: Path) -> None:
 PROSE = ["It's the usual way.", "x = (1,", "else:", "    odd", "print 'a'", "f'{a b}'", "try:", "'''open"]
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        'So:\n```python\ndef f(x):\n    """Use:\n    ```\n    f(1)\n    ```\n    """\n    return x\n```\nDone.',
+        '````python\ndef f(x):\n    """\n```\n"""\n    return x\n````\nDone.',
+        "~~~python\ndef f(x):\n    return x\n~~~\nDone.",
+        "\ufeffSo:\r\n```python\r\ndef f(x):\r\n\treturn x\r\n```\r\nDone.",
+        "```bash\npip install f\n```\nThen\n```python\ndef f(x):\n    return x\n```\nDone.",
+    ],
+)
+def test_fences_of_every_kind_are_opened(reply: str) -> None:
+    names: dict[str, Any] = {}
+    prompt = 'def f(x):\n    """One."""\n'
+    exec(prompt + extract_completion(reply, prompt, "f"), names)
+    assert names["f"](3) == 3
+
+
 @pytest.mark.parametrize("prose", PROSE)
 @pytest.mark.parametrize("place", [0, 3, 5, 9])
 def test_code_ends_where_trying_every_line_says(prose: str, place: int) -> None:

@@ -9,9 +9,10 @@ import pytest
 from bench_cases import assert_equal, score, write
 
 from evalkit.benchmarks import TaskOptions
-from evalkit.benchmarks.bench import open_bench, run_stages
+from evalkit.benchmarks.bench import open_bench, plan_stages, run_stages
 from evalkit.errors import UsageError
 from evalkit.judge.task_parts import JudgeModel
+from evalkit.models.tokens import TokenCounter, estimate_tokens
 from evalkit.record import Run
 from evalkit.runner import RunOptions
 from evalkit.task import Request, Response
@@ -235,3 +236,26 @@ def test_questions_of_one_turn_are_judged_at_once_and_answers_written_officially
         "question_id": 1, "model_id": "fake/model", "choices": [{"index": 0, "turns": ["x"]}],
     }  # fmt: skip
     assert len(lines) == 80
+
+
+# What it would cost
+
+
+def test_a_dry_run_plans_every_stage_and_never_less_than_is_asked(tmp_path: Path) -> None:
+    questions = [{"question_id": n, "category": "math", "turns": ["One?", "And two?"]} for n in range(3)]
+    options = TaskOptions(data=write(tmp_path / "question.jsonl", questions), max_tokens=40)
+    bench = open_bench("mt_bench", options)
+    model, judge = Scripted("fake/model", lambda _: "word " * 30), Scripted("fake/judge", lambda _: "[[7]]")
+    plans = plan_stages(bench, model, JudgeModel(judge), RunOptions(tmp_path / "reports"))
+    assert (model.asked, judge.asked) == ([], [])
+    assert not (tmp_path / "reports").exists()
+    assert [plan.at_most for plan in plans] == [False, True, True]
+    list(run_stages(bench, model, JudgeModel(judge), RunOptions(tmp_path / "reports")))
+    asked = [*model.asked, *judge.asked]
+    planned = [request for plan in plans for request in plan.waiting]
+    assert [request.id for request in planned] == [request.id for request in asked]
+    assert all(tokens(plan) >= tokens(real) for plan, real in zip(planned, asked, strict=True))
+
+
+def tokens(request: Request) -> int:
+    return TokenCounter("", estimate_tokens).count(request.prompt)

@@ -3,11 +3,12 @@
 import json
 import re
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 
 from evalkit.errors import UsageError
-from evalkit.metrics import ifeval, language, punkt
+from evalkit.metrics import capitals, ifeval, language, punkt
 
 
 def read_lines(path):
@@ -124,6 +125,7 @@ def test_loose_verdicts_forgive_a_first_line_a_last_line_and_asterisks():
         ("keywords:existence", {"keywords": ["("]}, "not a valid pattern"),
         ("length_constraints:number_words", {"relation": "at least"}, "needs 'num_words' as a whole number"),
         ("length_constraints:number_words", {"relation": "more", "num_words": 1}, "'at least' or 'less than'"),
+        ("length_constraints:number_words", {"relation": "at least", "num_words": float("inf")}, "a whole number"),
         ("keywords:letter_frequency", {"letter": "", "let_frequency": 1, "let_relation": "at least"}, "one letter"),
     ],
 )
@@ -150,8 +152,10 @@ def reference_splitter():
     parameters.abbrev_types = set(punkt.ABBREVIATIONS)
     parameters.collocations = set(punkt.COLLOCATIONS)
     parameters.sent_starters = set(punkt.SENTENCE_STARTERS)
-    seen = nltk_punkt._ORTHO_MID_LC | nltk_punkt._ORTHO_MID_UC | nltk_punkt._ORTHO_BEG_UC
-    parameters.ortho_context = defaultdict(int, dict.fromkeys(punkt._COMMON_WORDS, seen))
+    lower, inner = nltk_punkt._ORTHO_MID_LC, nltk_punkt._ORTHO_MID_UC
+    cases = {word: lower | (inner if capitalised else 0) for word, capitalised in punkt._word_cases().items()}
+    starters = dict.fromkeys(punkt._LOWERCASE_STARTERS, nltk_punkt._ORTHO_BEG_LC)
+    parameters.ortho_context = defaultdict(int, cases | starters)
     return nltk_punkt.PunktSentenceTokenizer(parameters, lang_vars=Rules())
 
 
@@ -173,6 +177,56 @@ def test_sentences_equal_nltk_with_the_same_word_lists(shared, reference_splitte
     biographies = [row["text"] for row in read_lines(shared / "helm" / "bold_wiki_sample.jsonl")]
     for text in [*HARD_SENTENCES, *responses, *biographies]:
         assert punkt.sentences(text) == reference_splitter.tokenize(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("The correct answer is A. Loud sounds hurt.", 2),
+        ("He plays for the Ravens vs. Colts tonight.", 1),
+        ("Myth vs. Reality is the theme.", 2),
+        ("By W.C. Handy and others.", 2),
+        ("We wait... Fading lights say no.", 1),
+        ("I. Introduction follows.", 2),
+        ("In 1990. administrators met.", 2),
+        ("In 1990. teachers met.", 1),
+    ],
+)
+def test_the_case_of_a_word_decides_after_abbreviations_as_in_nltks_english_model(text, count, nltk_data):
+    words = ("loud", "reality", "handy", "introduction", "teachers")
+    (nltk_data / "ortho_context.tab").write_text("".join(f"{word}\t64\n" for word in words), encoding="utf-8")
+    assert len(punkt.sentences(text)) == count
+
+
+def test_the_first_word_of_a_paragraph_is_lowered_letter_by_letter():
+    asked = {"num_paragraphs": 1, "nth_paragraph": 1, "first_word": "\u03c3\u03b1\u03c3"}
+    found = ifeval.check("\u03a3\u0391\u03a3, ja", ["length_constraints:nth_paragraph_first_word"], [asked])
+    assert found.strict == (True,)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("WHAT I KNOW OF THEM I HAVE FROM WHAT YOU TOLD ME, AND THAT IS ALL I NEED.", "en"),
+        ("THE QUICK BROWN FOX JUMPS OVER THE LAZY DOG AND RUNS AWAY.", "de"),
+        ("DROWNING IN A POOL. CHOKING ON A PIECE. GETTING CRUSHED.", "pt"),
+        ("DEAR VALUED CUSTOMERS, WE ARE EXCITED", "de"),
+        ("KALE APPLE SLAW", "so"),
+        ("THE QUESTION", "vi"),
+        ("123 A1B2", "hu"),
+    ],
+)
+def test_capitals_are_taken_for_the_language_that_langdetect_takes_them_for(text, code):
+    assert language.detect(text) == code
+
+
+def test_capitals_equal_langdetect_where_it_is_installed(shared):
+    langdetect = pytest.importorskip("langdetect")
+    langdetect.DetectorFactory.seed = 0
+    for row in read_lines(shared / "ifeval" / "gpt4_responses.jsonl")[:60]:
+        text = row["response"].upper()
+        if capitals.fits(text):
+            assert capitals.detect(text) == langdetect.detect(text)
 
 
 SAMPLES = {
@@ -228,3 +282,27 @@ def test_real_answers_in_other_languages_are_recognised(shared):
 )
 def test_no_letters_and_no_evidence_are_different_answers(text, code):
     assert language.detect(text) == code
+
+
+@pytest.fixture
+def nltk_data(tmp_path, monkeypatch):
+    """A folder where NLTK would look for its data; what was read before is forgotten."""
+    monkeypatch.setenv("NLTK_DATA", str(tmp_path))
+    folder = tmp_path / "tokenizers/punkt_tab/english"
+    folder.mkdir(parents=True)
+    punkt._word_cases.cache_clear()
+    yield folder
+    punkt._word_cases.cache_clear()
+
+
+def test_the_word_table_of_nltk_is_read_where_it_is_installed(nltk_data):
+    # NLTK's flags: 64 is lower case, 4 is capitalised within a sentence.
+    (nltk_data / "ortho_context.tab").write_text("singing\t64\nsinger\t68\n", encoding="utf-8")
+    assert punkt.word_table() == "nltk punkt_tab"
+    assert punkt.sentences("He left Acme Inc. Singing helped.") == ["He left Acme Inc.", "Singing helped."]
+    assert punkt.sentences("He left Acme Inc. Singer helped.") == ["He left Acme Inc. Singer helped."]
+
+
+def test_without_nltks_data_the_short_list_is_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(punkt, "_TABLE", Path("no/such/table.tab"))
+    assert punkt.word_table() == "built in"

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from evalkit.benchmarks import multiple_choice as mc
 from evalkit.benchmarks.choices import PREDICTIONS, Choices, choose
 from evalkit.benchmarks.files import Record, kind_of, read_csv_rows, read_records
-from evalkit.benchmarks.multiple_choice import read_predictions
+from evalkit.benchmarks.predictions import Predictions
 from evalkit.errors import DataError, UsageError
 from evalkit.task import Sample, Task, TaskFile, check_unique_ids
 
 if TYPE_CHECKING:
     from evalkit.benchmarks import TaskOptions
-
-__all__ = ["from_task_file", "read_predictions", "read_samples"]
 
 _LETTERS = "ABCDE"
 _AS_LETTER: Mapping[str, str] = {str(place): letter for place, letter in enumerate(_LETTERS, start=1)}
@@ -56,6 +54,11 @@ def _shots(chosen: Choices) -> list[Sample]:
     if len(samples) < chosen.num_fewshot:
         raise UsageError(f"{path}: has {len(samples)} questions for --num-fewshot {chosen.num_fewshot}; use fewer")
     return samples[: chosen.num_fewshot]
+
+
+def read_predictions(path: Path, task: Task) -> Predictions:
+    """The leaderboard's CSV, or JSONL; a label from 1 to 5 is the letter that it became in the data."""
+    return mc.read_predictions(path, task, _AS_LETTER)
 
 
 def read_samples(path: Path) -> list[Sample]:

@@ -8,8 +8,11 @@ that is none of the answers is wrong, and no way of saying "unknown". Source: Pa
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from evalkit.aggregate import mean_metric
 from evalkit.benchmarks import corpus
@@ -18,6 +21,7 @@ from evalkit.benchmarks.arc import make_task
 from evalkit.benchmarks.choices import GENERATE, PREDICTIONS, RANK, choose
 from evalkit.benchmarks.files import Record, read_lines, unique_ids
 from evalkit.benchmarks.predictions import Answer, Predictions, by_id
+from evalkit.errors import UsageError
 from evalkit.metrics import bbq
 from evalkit.metrics.text import normalize
 from evalkit.record import Metrics, Row
@@ -27,7 +31,6 @@ if TYPE_CHECKING:
     from evalkit.benchmarks import TaskOptions
 
 _NO_ANSWER = "-"
-_BIASES = ("bbq_metric_ambiguous_bias", "bbq_metric_unambiguous_bias")
 
 
 def from_task_file(task_file: TaskFile, options: "TaskOptions") -> Task:
@@ -35,11 +38,19 @@ def from_task_file(task_file: TaskFile, options: "TaskOptions") -> Task:
     chosen = choose(task_file, options, protocols=(mc.LETTERS, GENERATE, RANK, PREDICTIONS), settings=("column",))
     records = read_lines(chosen.data)
     unique_ids(records, "example_id")
-    items = {_id(record): bbq.item(record.values) for record in records}
+    items = {_id(record): _item(record) for record in records}
     task = make_task(chosen, "bbq", [_sample(record, items) for record in records], [])
     if chosen.protocol == PREDICTIONS:
         task = replace(task, score=_score_prediction)
-    return replace(task, aggregate=_aggregator(items), primary="acc")
+    shares = partial(_pseudo_values, items)
+    return replace(task, aggregate=_aggregator(items), pseudo_values=shares, primary="acc")
+
+
+def _item(record: Record) -> bbq.BbqItem:
+    try:
+        return bbq.item(record.values)
+    except UsageError as error:
+        raise record.error(str(error)) from None
 
 
 def _id(record: Record) -> str:
@@ -62,13 +73,30 @@ def _score_prediction(sample: Sample, response: Response) -> Outcome:
 
 def _aggregator(items: Mapping[str, bbq.BbqItem]) -> Aggregate:
     def aggregate(rows: Sequence[Row]) -> Metrics:
-        kept = corpus.scored(rows)
-        choices = [row.extra["choice"] for row in kept]
-        values = bbq.score(choices, [items[row.id] for row in kept]) if kept else {}
-        found = {name: corpus.plain(values.get(name), len(kept), lost=corpus.unscored(rows)) for name in _BIASES}
-        return Metrics({"acc": mean_metric(rows, "acc"), **found})
+        kept, lost = corpus.scored(rows), corpus.unscored(rows)
+        found = _statistics(items, kept)
+        biases = {
+            name: found[name].to_metric(kept, lost=lost) if found else corpus.plain(None, 0, lost=lost)
+            for name in bbq.BIASES
+        }
+        return Metrics({"acc": mean_metric(rows, "acc"), **biases})
 
     return aggregate
+
+
+def _pseudo_values(items: Mapping[str, bbq.BbqItem], rows: Sequence[Row]) -> corpus.PseudoValues:
+    kept = corpus.scored(rows)
+    return corpus.placed(rows, [(kept, _statistics(items, kept))])
+
+
+def _statistics(items: Mapping[str, bbq.BbqItem], kept: Sequence[Row]) -> dict[str, corpus.Statistic]:
+    """The bias scores of these rows; none where there are no rows."""
+    if not kept:
+        return {}
+    choices, asked = [row.extra["choice"] for row in kept], [items[row.id] for row in kept]
+    values = bbq.score(choices, asked)
+    without = bbq.score_without(choices, asked) if len(kept) > 1 else dict.fromkeys(bbq.BIASES, np.array([]))
+    return {name: corpus.statistic(values[name], without[name], -1.0, 1.0) for name in bbq.BIASES}
 
 
 def read_predictions(path: Path, task: Task) -> Predictions:

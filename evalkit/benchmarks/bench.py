@@ -16,7 +16,7 @@ from evalkit.errors import UsageError
 from evalkit.judge.task_parts import JudgeModel
 from evalkit.models import Model
 from evalkit.record import Run
-from evalkit.runner import RunOptions, run
+from evalkit.runner import DryRun, RunOptions, run
 from evalkit.task import Task, TaskFile
 
 
@@ -102,18 +102,43 @@ def run_stages(bench: Bench, model: Model, judge: Model | None, run_options: Run
     """
     done = run(bench.task, model, run_options)
     yield done
-    while bench.family.next_stage is not None:
-        stage = bench.family.next_stage(done, bench.task_file, bench.options, judge)
-        if stage is None:
-            return
-        asked = model if stage.by == "model" else judge
-        if asked is None and stage.by == "judge":
-            raise UsageError(f"{stage.task.name} is judged by a model: name one with --judge")
-        asked = asked or JudgeModel(model)
-        done = run(
-            stage.task, asked, replace(run_options, limit=None, repeats=1, name=_stage_name(run_options, stage.task))
-        )
+    while (stage := _stage_after(done, bench, model, judge)) is not None:
+        task, asked = stage
+        done = run(task, asked, replace(run_options, limit=None, repeats=1, name=_stage_name(run_options, task)))
         yield done
+
+
+def plan_stages(bench: Bench, model: Model, judge: Model | None, run_options: RunOptions) -> list[DryRun]:
+    """What every stage would ask; nothing is asked and nothing written.
+
+    A stage that quotes answers which nobody has given yet is planned with the longest that may be given: an upper
+    bound. Raises UsageError as `run_stages` does.
+    """
+    plans: list[DryRun] = []
+    options = replace(run_options, dry_run=True)
+    stage: tuple[Task, Model] | None = bench.task, model
+    while stage is not None:
+        try:
+            done = run(*stage, options)
+        except DryRun as plan:
+            plan.at_most = any(earlier.waiting for earlier in plans)
+            plans.append(plan)
+            done = plan.rehearsed()
+        stage = _stage_after(done, bench, model, judge)
+        options = replace(options, limit=None, repeats=1)
+    return plans
+
+
+def _stage_after(done: Run, bench: Bench, model: Model, judge: Model | None) -> tuple[Task, Model] | None:
+    """What is asked of whom after a stage; None after the last one."""
+    follows = bench.family.next_stage
+    stage = None if follows is None else follows(done, bench.task_file, bench.options, judge)
+    if stage is None:
+        return None
+    asked = model if stage.by == "model" else judge
+    if asked is None and stage.by == "judge":
+        raise UsageError(f"{stage.task.name} is judged by a model: name one with --judge")
+    return stage.task, asked or JudgeModel(model)
 
 
 def _stage_name(options: RunOptions, task: Task) -> str | None:

@@ -12,6 +12,8 @@ import sys
 import textwrap
 
 _FENCED = re.compile(r"```[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
+_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})([^\n]*)\n?", re.MULTILINE)
+_MOST_FENCES = 20
 _CODE_STARTS = ("import ", "from ", "def ", "async def ", "class ", "@")
 
 _MOST_CODE = 200_000
@@ -53,10 +55,10 @@ def extract_completion(reply: str, prompt: str, entry_point: str) -> str:
         prompt: the beginning of the program: imports, a signature, a docstring.
         entry_point: the name of the function.
     """
-    text = reply.replace("\r\n", "\n")
+    text = reply.removeprefix("\ufeff").replace("\r\n", "\n")
     if text.startswith(prompt):
         return text[len(prompt) :]
-    blocks = [block for block in _FENCED.findall(text) if block.strip()]
+    blocks = _blocks(text)
     defines = re.compile(rf"^[ \t]*(?:async[ \t]+)?def[ \t]+{re.escape(entry_point)}\b", re.MULTILINE)
     whole = next((block for block in blocks if defines.search(block)), None)
     if whole is None and not blocks and defines.search(text):
@@ -65,6 +67,29 @@ def extract_completion(reply: str, prompt: str, entry_point: str) -> str:
         # a prompt that ends in a bare signature needs a body before anything may follow it
         return ("\n" if _ends_in_a_body(prompt) else "    pass\n\n") + textwrap.dedent(whole)
     return _as_body(blocks[0]) if blocks else text
+
+
+def _blocks(text: str) -> list[str]:
+    """What stands in fences; first what is a program with fences of its own, in a docstring say."""
+    plain = [block for block in _FENCED.findall(text) if block.strip()]
+    longer = [block for block in _between_fence_lines(text) if block.strip() and block not in plain]
+    return [*(block for block in longer if _is_program(block)), *plain]
+
+
+def _between_fence_lines(text: str) -> list[str]:
+    """What stands between a fence at the start of a line and each later line that is such a fence and nothing else."""
+    fences = list(_FENCE.finditer(text))[:_MOST_FENCES]
+    return [
+        text[begin.end() : end.start()]
+        for place, begin in enumerate(fences)
+        for end in fences[place + 1 :]
+        if end[1] == begin[1] and not end[2].strip()
+    ]
+
+
+def _is_program(block: str) -> bool:
+    code = textwrap.dedent(block)
+    return parsing_lines(code) == code.count("\n") + 1
 
 
 def _as_body(block: str) -> str:

@@ -46,6 +46,13 @@ class Record:
             raise self.error(f"{key!r} must be text, here it is {type(value).__name__}")
         return value
 
+    def whole(self, key: str) -> int:
+        """The whole number under a key; DataError where it is missing or anything else."""
+        value = self.get(key)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.error(f"{key!r} must be a whole number, here it is {type(value).__name__}")
+        return value
+
     def items(self, key: str) -> list[Any]:
         """The list under a key; DataError where it is missing or not a list."""
         value = self.get(key)

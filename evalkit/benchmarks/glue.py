@@ -34,6 +34,7 @@ _STATISTICS = {
 }  # fmt: skip
 """The metrics that are no mean of samples' scores."""
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_WRITTEN_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _HIGHEST = 5.0
 _EXPORT_DIGITS = 3
 
@@ -147,7 +148,7 @@ def _read_part_predictions(part: str, path: Path) -> Predictions:
     if part != "STS-B":
         return by_id(check_labels(pairs, list(PROMPTS[part].words), path), path)
     for record in records:
-        if _NUMBER.fullmatch(record.text("prediction")) is None:
+        if _WRITTEN_NUMBER.fullmatch(record.text("prediction").strip()) is None:
             raise record.error(f"the prediction {record.text('prediction')!r} is not a number such as 2.5")
     return by_id(((key, Answer(value)) for key, value in pairs), path)
 

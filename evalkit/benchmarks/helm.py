@@ -12,7 +12,7 @@ Source: Liang et al., "Holistic Evaluation of Language Models", 2022; stanford-c
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,7 +26,7 @@ from evalkit.benchmarks.perturbation_words import ADJECTIVES, CRUDE, GENDERS, PR
 from evalkit.benchmarks.perturbations import FAIRNESS, ROBUSTNESS, Perturb, get_perturbation, read_misspellings
 from evalkit.benchmarks.toxicity import Toxicity
 from evalkit.errors import DataError, UsageError
-from evalkit.metrics import helm, punkt
+from evalkit.metrics import helm, helm_jackknife, punkt
 from evalkit.metrics.calibration import helm_calibration
 from evalkit.metrics.calibration_jackknife import helm_calibration_without
 from evalkit.metrics.text import max_over_targets
@@ -101,9 +101,12 @@ def with_panel(task: Task, options: PanelOptions) -> Task:
     return replace(
         task,
         protocol=f"{task.protocol}+helm",
-        # a sample and its copies stand together, so that a limit keeps both
+        # a sample and its copies stand together
         samples=tuple(sample for together in zip(*versions, strict=True) for sample in together),
         aggregate=lambda rows: aggregate(task, rows, words, lexicon, toxic),
+        # no service is asked about the answers of a run that may still change or be stopped
+        preview=lambda rows: aggregate(replace(task, aggregate=task.preview or task.aggregate), rows, words, lexicon),
+        unit=partial(_unit, task),
         pseudo_values=None if task.pseudo_values is None else partial(_pseudo_values, task.pseudo_values),
         settings={
             **task.settings,
@@ -127,6 +130,12 @@ def perturbed(sample: Sample, name: str, perturb: Perturb) -> Sample:
         cluster=sample.cluster or sample.id,
         tags=(*sample.tags, _PERTURBED + name),
     )
+
+
+def _unit(task: Task, sample: Sample) -> str:
+    """What a limit counts: a sample's copies belong to it, and it to what the task's own limit counts."""
+    original = replace(sample, id=str(sample.fields.get(ORIGINAL_FIELD, sample.id)))
+    return original.id if task.unit is None else task.unit(original)
 
 
 def _same_prompt(task: Task, sample: Sample, copy: Sample) -> bool:
@@ -250,17 +259,24 @@ def bias(
     rows: Sequence[Row], words: BiasWords, tokenize: Callable[[str], list[str]] = punkt.word_tokens
 ) -> dict[str, Metric]:
     """How uneven the mentions of groups are in written texts, 0 to 1; undefined where no group is mentioned."""
-    texts = [row.response for row in corpus.scored(rows) if row.response and "probabilities" not in row.extra]
-    if not texts:
+    kept = [row for row in corpus.scored(rows) if row.response and "probabilities" not in row.extra]
+    if not kept:
         return {}
-    found: dict[str, Metric] = {}
+    texts, once = [row.response for row in kept], cache(tokenize)
+    found: dict[str, corpus.Statistic] = {}
     for kind, groups in words.groups.items():
-        value = helm.demographic_representation(texts, groups, tokenize)
-        found[f"bias_representation_{kind}"] = corpus.plain(value, len(texts))
+        value = helm.demographic_representation(texts, groups, once)
+        without = helm_jackknife.representation_without(texts, groups, once)
+        found[f"bias_representation_{kind}"] = _distance(value, without)
         for name, targets in words.targets.items():
-            value = helm.stereotypical_associations(texts, groups, targets, tokenize)
-            found[f"bias_associations_{kind}_{name}"] = corpus.plain(value, len(texts))
-    return found
+            value = helm.stereotypical_associations(texts, groups, targets, once)
+            without = helm_jackknife.associations_without(texts, groups, targets, once)
+            found[f"bias_associations_{kind}_{name}"] = _distance(value, without)
+    return {name: one.to_metric(kept) for name, one in found.items()}
+
+
+def _distance(value: float | None, without: helm_jackknife.Floats) -> corpus.Statistic:
+    return corpus.statistic(math.nan if value is None else value, without, 0.0, 1.0)
 
 
 def read_bias_words(path: Path | None) -> BiasWords:

@@ -16,7 +16,7 @@ from evalkit.benchmarks import corpus, prompting
 from evalkit.benchmarks.choices import GENERATE, PREDICTIONS, Choices, choose
 from evalkit.benchmarks.files import Record, read_lines, unique_ids, write_lines
 from evalkit.benchmarks.predictions import Answer, Predictions, by_id
-from evalkit.metrics import ifeval, jackknife
+from evalkit.metrics import ifeval, jackknife, punkt
 from evalkit.metrics.ifeval_checks import CHECKS
 from evalkit.record import Metric, Metrics, Row, Run
 from evalkit.stats.intervals import estimate_mean
@@ -44,7 +44,7 @@ def from_task_file(task_file: TaskFile, options: "TaskOptions") -> Task:
         aggregate=aggregate,
         pseudo_values=pseudo_values,
         primary="prompt_level_strict_acc",
-        settings=chosen.record,
+        settings={**chosen.record, "sentence_words": punkt.word_table()},
     )
 
 

@@ -11,6 +11,7 @@ and their like are this with a reader of files.
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from evalkit.aggregate import mean_metric
@@ -155,17 +156,25 @@ def aggregate(rows: Sequence[Row]) -> Metrics:
     return Metrics({name: mean_metric(rows, name) for name in names})
 
 
-def read_predictions(path: Path, task: Task) -> Predictions:
+def read_predictions(path: Path, task: Task, names: Mapping[str, str] | None = None) -> Predictions:
     """CSV lines of id and labels ("A;B" where several are named), or JSONL of id with response or loglikelihoods.
 
-    Raises DataError where a label is not one of the sample's, or the number of log-likelihoods is wrong.
+    `names` says what other names of labels stand for. Raises DataError where a label is not one of the sample's, or the
+    number of log-likelihoods is wrong.
     """
     pairs = _csv_pairs(path) if kind_of(path) == ".csv" else _json_pairs(path)
-    found = by_id(pairs, path)
+    found = by_id(((key, _renamed(answer, names or {})) for key, answer in pairs), path)
     for sample in task.samples:
         for answer in found.answers.get(sample.id, ()):
             _check(sample, answer, path)
     return found
+
+
+def _renamed(answer: Answer, names: Mapping[str, str]) -> Answer:
+    if answer.text is None:
+        return answer
+    labels = [label.strip() for label in answer.text.split(";")]
+    return replace(answer, text=";".join(names.get(label, label) for label in labels))
 
 
 def _csv_pairs(path: Path) -> list[tuple[str, Answer]]:

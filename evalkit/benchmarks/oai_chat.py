@@ -28,7 +28,7 @@ def read_input(record: Record, key: str = "input") -> str | Chat:
     for message in value:
         if not isinstance(message, Mapping) or not isinstance(message.get("content"), str):
             raise record.error(f"a message of {key!r} has no text under 'content'")
-        if message.get("role") not in _CUES:
+        if str(message.get("role")) not in _CUES:
             raise record.error(f"a message of {key!r} has the role {message.get('role')!r}")
     return value
 

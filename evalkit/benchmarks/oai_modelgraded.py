@@ -53,6 +53,7 @@ def first_task(spec: Eval, chosen: Choices) -> Task:
         aggregate=lambda rows: Metrics({"completed": mean_metric(rows, "completed")}),
         primary="completed",
         settings={"eval": spec.name, **chosen.record},
+        unit=lambda sample: str(sample.cluster),
     )
 
 

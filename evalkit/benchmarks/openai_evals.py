@@ -69,7 +69,15 @@ def _sample(spec: Eval, place: int, record: Record) -> Sample:
     ideals = ideal if isinstance(ideal, list) else [ideal]
     if not ideals and spec.class_name != "JsonValidator":
         raise record.error("'ideal' is missing; give the right answer or a list of right answers")
+    if spec.class_name != "JsonMatch":
+        ideals = [_as_text(record, one) for one in ideals]
     return Sample(f"{spec.base}.{place}", {"input": oai_chat.read_input(record)}, target=ideals)
+
+
+def _as_text(record: Record, ideal: Any) -> str:
+    if isinstance(ideal, bool) or not isinstance(ideal, str | int | float):
+        raise record.error(f"'ideal' must be a text or a list of texts, not {ideal!r}")
+    return str(ideal)
 
 
 def _multiple_choice(spec: Eval, place: int, record: Record) -> Sample:
@@ -125,7 +133,7 @@ def _scorer(spec: Eval) -> Callable[[Sample, Response], Outcome]:
 
 
 def _match(sampled: str, ideals: Sequence[Any]) -> Mapping[str, float]:
-    return {"accuracy": float(metrics.match(sampled, [str(ideal) for ideal in ideals]))}
+    return {"accuracy": float(metrics.match(sampled, ideals))}
 
 
 def _fuzzy(sampled: str, ideals: Sequence[Any]) -> Mapping[str, float]:

@@ -8,6 +8,7 @@ Source: `evaluate-v1.1.py` and `evaluate-v2.0.py`, through `evalkit.metrics.squa
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from evalkit.benchmarks.choices import GENERATE, PREDICTIONS, Choices, choose
 from evalkit.benchmarks.files import Record, read_object, read_text_mapping, write_json
 from evalkit.benchmarks.predictions import MISSING, Answer, Predictions, by_id
 from evalkit.errors import UsageError
-from evalkit.metrics import squad
+from evalkit.metrics import squad, squad_jackknife
 from evalkit.metrics.text import normalize
 from evalkit.record import Metric, Metrics, Row, Run
 from evalkit.task import Outcome, Params, Request, Response, Sample, Task, TaskFile
@@ -58,6 +59,7 @@ def from_task_file(task_file: TaskFile, options: "TaskOptions") -> Task:
         render=_renderer(chosen, version),
         score=_scorer(chosen, version, doubt),
         aggregate=_aggregator(version, doubt),
+        pseudo_values=partial(_pseudo_values, doubt) if doubt else None,
         primary="f1",
         scale=100.0,
         settings=chosen.record,
@@ -191,15 +193,49 @@ def _missing(rows: Sequence[Row]) -> dict[str, Metric]:
 
 
 def _by_threshold(rows: Sequence[Row], doubt: Mapping[str, float]) -> dict[str, Metric]:
-    """The best thresholds and average precisions; their errors are not estimated."""
-    kept = {row.id: row for row in corpus.scored(rows) if row.repeat == 0}
-    answers = {key: str(row.extra["prediction"]) for key, row in kept.items()}
-    targets = {key: row.target for key, row in kept.items()}
-    chances = {key: value for key, value in doubt.items() if key in kept}
-    values = {key: v for key, v in squad.score_v2(answers, targets, chances).items() if key.startswith("best_")}
-    if any(targets.values()):
+    """The best scores over all thresholds, where they lie, and the average precisions."""
+    kept, lost = _first_answers(rows), corpus.unscored(rows)
+    return {name: one.to_metric(kept, lost=lost) for name, one in _statistics(kept, doubt).items()}
+
+
+def _pseudo_values(doubt: Mapping[str, float], rows: Sequence[Row]) -> corpus.PseudoValues:
+    kept = _first_answers(rows)
+    return corpus.placed(rows, [(kept, _statistics(kept, doubt))])
+
+
+def _first_answers(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in corpus.scored(rows) if row.repeat == 0]
+
+
+def _statistics(kept: Sequence[Row], doubt: Mapping[str, float]) -> dict[str, corpus.Statistic]:
+    """The statistics of the official sweep over thresholds.
+
+    The place of the best threshold jumps from one question to another, so that it has no standard error.
+    """
+    if not kept:
+        return {}
+    answers = {row.id: str(row.extra["prediction"]) for row in kept}
+    targets = {row.id: row.target for row in kept}
+    # in the order of their file, which decides between equals
+    chances = {key: value for key, value in doubt.items() if key in targets}
+    items = squad.score_items(answers, targets)
+    values = squad.score_v2(answers, targets, chances)
+    curves = {"exact": items.exact, "f1": items.f1}
+    if any(items.answerable.values()):
         values |= squad.average_precision_v2(answers, targets, chances)
-    return {name: corpus.plain(value, len(kept), lost=corpus.unscored(rows)) for name, value in values.items()}
+        curves["oracle"] = {key: float(has) for key, has in items.answerable.items()}
+    found: dict[str, corpus.Statistic] = {}
+    for name, scores in curves.items():
+        questions = squad_jackknife.sweep(scores, items.answerable, answers, chances)
+        for metric, without in (
+            (f"best_{name}", squad_jackknife.best_without),
+            (f"pr_{name}_ap", squad_jackknife.average_precision_without),
+        ):
+            if metric in values:
+                found[metric] = corpus.statistic(values[metric], without(questions), 0.0, 100.0)
+        if name != "oracle":
+            found[f"best_{name}_thresh"] = corpus.Statistic(values[f"best_{name}_thresh"], None)
+    return found
 
 
 def read_predictions(path: Path, task: Task) -> Predictions:

@@ -162,7 +162,7 @@ def _record(record: Record) -> Iterator[Sample]:
     passage = record.inner("passage")
     text = passage.text("text")
     spans = [passage.of(one, "entity") for one in passage.items("entities")]
-    entities = list(dict.fromkeys(text[span.get("start") : span.get("end") + 1] for span in spans))
+    entities = list(dict.fromkeys(text[span.whole("start") : span.whole("end") + 1] for span in spans))
     for query in (record.of(one, "query") for one in record.items("qas")):
         fields = {TASK_FIELD: "ReCoRD", "passage": text, "query": query.text("query"), CHOICES_FIELD: entities}
         answers = [query.of(one, "answer").text("text") for one in query.values.get("answers") or ()]

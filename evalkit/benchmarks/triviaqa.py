@@ -94,11 +94,11 @@ def _official_samples(whole: Record, verified: bool) -> Iterator[Sample]:
         if not web:
             documents = [page.text("Filename") for page in pages]
             yield replace(sample, fields={**sample.fields, "documents": documents})
-        for page in pages if web else ():
-            if not verified or page.get("DocPartOfVerifiedEval"):
-                name = page.text("Filename")
-                fields = {**sample.fields, "documents": [name]}
-                yield replace(sample, id=f"{sample.id}--{name}", fields=fields, cluster=sample.id)
+        kept = [page for page in pages if web and (not verified or page.get("DocPartOfVerifiedEval"))]
+        # a page that both lists of a question name is one key of the official script
+        for name in dict.fromkeys(page.text("Filename") for page in kept):
+            fields = {**sample.fields, "documents": [name]}
+            yield replace(sample, id=f"{sample.id}--{name}", fields=fields, cluster=sample.id)
 
 
 def _pages(question: Record, key: str) -> list[object]:

@@ -76,9 +76,9 @@ def bench(
 ) -> None:
     """Run a published benchmark, or score predictions for it, exactly as its authors do (--tasks: see harness)."""
     from evalkit.benchmarks import TaskOptions
-    from evalkit.benchmarks.bench import judge_file, open_bench, run_stages, score_file
+    from evalkit.benchmarks.bench import judge_file, open_bench, plan_stages, run_stages, score_file
     from evalkit.benchmarks.hub import local_data
-    from evalkit.cli.show import show_run
+    from evalkit.cli.show import show_plans, show_run
     from evalkit.judge.task_parts import load_judge
     from evalkit.runner import RunOptions
 
@@ -107,7 +107,11 @@ def bench(
         opened = open_bench(task, chosen, _graded(seen, grader, cache))
         judge = load_judge(judge_name, asking.server_options(cache)) if judge_name else None
         loaded = asking.load(str(model), cache)
-        runs = list(run_stages(opened, loaded, judge, asking.run_options(cache, progress, output)))
+        kept = asking.run_options(cache, progress, output)
+        if asking.dry_run:
+            show_plans(plan_stages(opened, loaded, judge, kept), output)
+            return
+        runs = list(run_stages(opened, loaded, judge, kept))
     if official_out is not None:
         _write_official(opened, runs, official_out)
         output.note(f"official format: {official_out}")

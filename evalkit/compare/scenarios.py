@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evalkit.compare.pair import higher_is_better
+from evalkit.compare.direction import higher_is_better
 from evalkit.errors import UsageError
 from evalkit.record import Run
 from evalkit.stats.win_rate import MeanWinRate, mean_win_rates
@@ -40,20 +40,23 @@ def scenario_win_rates(runs: Sequence[Run], metric: str | None = None) -> Scenar
         UsageError: a model has two Runs of one scenario, no Run has the metric, or it is good in no direction.
     """
     table: dict[tuple[str, Scenario], float | None] = {}
+    examples: dict[Scenario, Run] = {}
     for run in runs:
         key = (run.manifest.model, _scenario(run, metric))
         if key in table:
             raise UsageError(
                 f"{key[0]} has two runs of {run.manifest.task} ({run.manifest.protocol}): give one of them"
             )
+        examples.setdefault(key[1], run)
         found = run.manifest.metrics.overall.get(key[1][2])
         table[key] = None if found is None or found.value is None or math.isnan(found.value) else found.value
     if metric is not None:
         _check(runs, metric)
     models = list(dict.fromkeys(model for model, _ in table))
     scenarios = list(dict.fromkeys(scenario for _, scenario in table))
+    directions = [higher_is_better(scenario[2], examples[scenario]) for scenario in scenarios]
     rows = [[table.get((model, scenario)) for scenario in scenarios] for model in models]
-    found_rates = mean_win_rates(rows, [not higher_is_better(name) for _, _, name, _ in scenarios])
+    found_rates = mean_win_rates(rows, [not rises for rises in directions])
     meets = [sum(row[place] is not None for row in rows) > 1 for place in range(len(scenarios))]
     names = [task for task, *_ in scenarios]
     return ScenarioWinRates(

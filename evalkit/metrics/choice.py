@@ -31,7 +31,9 @@ def pick_normalized(log_likelihoods: Sequence[float], choices: Sequence[str]) ->
     require_same_length(log_likelihoods, choices, "normalised choice")
     if not all(choices):
         raise UsageError("normalised choice: a choice is empty and has no length; give its text.")
-    return pick([value / len(text.encode()) for value, text in zip(log_likelihoods, choices, strict=True)])
+    return pick(
+        [value / len(text.encode(errors="surrogatepass")) for value, text in zip(log_likelihoods, choices, strict=True)]
+    )
 
 
 def shared_credit(chosen: Sequence[Hashable], target: Hashable) -> float:

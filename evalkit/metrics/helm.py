@@ -88,7 +88,7 @@ def demographic_representation(
         The distance, None if no word of any group occurs.
     """
     counts = Counter(token for text in texts for token in tokenize(text.lower()))
-    return _unevenness([sum(counts[word] for word in set(words)) for words in groups.values()], groups)
+    return unevenness([sum(counts[word] for word in set(words)) for words in groups.values()], groups)
 
 
 def stereotypical_associations(
@@ -115,7 +115,7 @@ def stereotypical_associations(
         for target in together.keys() & counts.keys():
             for place, count in enumerate(mentions):
                 together[target][place] += count * counts[target]
-    scores = [_unevenness(together[target], groups) for target in targets]
+    scores = [unevenness(together[target], groups) for target in targets]
     known = [score for score in scores if score is not None]
     return sum(known) / len(known) if known else None
 
@@ -178,7 +178,8 @@ def _final_number(text: str) -> str:
     return found[-1].replace(",", "") if found else ""
 
 
-def _unevenness(counts: Sequence[int], groups: Mapping[str, Sequence[str]]) -> float | None:
+def unevenness(counts: Sequence[float], groups: Mapping[str, Sequence[str]]) -> float | None:
+    """Total variation distance from uniform of counts of groups, each divided by its words; None without any."""
     rates = [count / len(words) for count, words in zip(counts, groups.values(), strict=True)]
     total = sum(rates)
     return sum(abs(1 / len(rates) - rate / total) for rate in rates) / 2 if total else None

@@ -1,13 +1,16 @@
 """Turns one response and one IFEval instruction into yes or no: the 25 official checkers, by instruction id.
 
 Source: google-research `instruction_following_eval/instructions.py`; its peculiarities are kept where they decide
-verdicts (keywords are regular expressions, `**bold**` counts twice, an undetectable language counts as right).
+verdicts (keywords are regular expressions, `**bold**` counts twice, an undetectable language counts as right). Where it
+draws a random letter instead of a "!" that the data asks for, the "!" itself is counted.
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 
 from evalkit.errors import UsageError
 from evalkit.metrics import language, punkt
@@ -43,7 +46,9 @@ class Arguments:
             UsageError: it is missing or not a whole number.
         """
         value = self.values.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.unusable(name, "a whole number")
+        if not math.isfinite(value) or value != int(value):
             raise self.unusable(name, "a whole number")
         return int(value)
 
@@ -129,9 +134,11 @@ def _first_word_of_paragraph(response: str, given: Arguments) -> bool:
     # the place counts blank paragraphs too, the total does not
     if place > count or not paragraphs[place - 1].strip():
         return False
-    word = paragraphs[place - 1].split()[0].lstrip("'").lstrip('"').lower()
-    end = next((i for i, character in enumerate(word) if character in _END_OF_WORD), len(word))
-    return count == given.number("num_paragraphs") and word[:end] == given.text("first_word").lower()
+    word = paragraphs[place - 1].split()[0].lstrip("'").lstrip('"')
+    letters = takewhile(lambda character: character not in _END_OF_WORD, word)
+    # letter by letter, as a final sigma stays what it is there
+    said = "".join(letter.lower() for letter in letters)
+    return count == given.number("num_paragraphs") and said == given.text("first_word").lower()
 
 
 def _placeholder_count(response: str, given: Arguments) -> bool:

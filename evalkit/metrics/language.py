@@ -2,11 +2,13 @@
 
 IFEval's official checker asks the `langdetect` package (seedless and so not repeatable, 55 n-gram profiles). This
 detector knows the 30 languages IFEval asks for and a few neighbours, always gives the same answer, and uses that
-package's codes.
+package's codes. Texts in capitals, of which that package sees little, are judged as it judges them (`capitals`).
 """
 
 import unicodedata
 from collections import Counter
+
+from evalkit.metrics import capitals
 
 _AROUND_WORDS = "।.,;:!?\"'()*[]{}<>«»“”„…-–—،؟"
 
@@ -151,6 +153,8 @@ def detect(text: str) -> str | None:
     Returns:
         The code; "unknown" for a script or wording no known language fits; None if the text has no letters.
     """
+    if capitals.fits(text):
+        return capitals.detect(text)
     scripts = Counter(filter(None, (_script(character) for character in text)))
     if not scripts:
         return None

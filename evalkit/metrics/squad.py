@@ -82,8 +82,8 @@ def without_abstentions(predictions: Mapping[str, str], abstentions: Collection[
 
 
 @dataclass(frozen=True)
-class _Items:
-    """Per-question values of version 2.0, in the order of the data."""
+class Items:
+    """Per-question values of version 2.0 before any threshold, 0 to 1, in the order of the data."""
 
     exact: Scores
     f1: Scores
@@ -111,7 +111,7 @@ def score_v2(
     Raises:
         UsageError: an id is missing or unknown, or a prediction is not text.
     """
-    items = _items(predictions, targets)
+    items = score_items(predictions, targets)
     chances = _chances(no_answer_probabilities, targets)
     values = _split(items, chances, threshold)
     if no_answer_probabilities is not None:
@@ -137,7 +137,7 @@ def average_precision_v2(
     Raises:
         UsageError: as for `score_v2`, or no question is answerable.
     """
-    items = _items(predictions, targets)
+    items = score_items(predictions, targets)
     chances = _chances(no_answer_probabilities, targets)
     if not any(items.answerable.values()):
         raise UsageError("SQuAD 2.0: average precision needs at least one answerable question.")
@@ -146,14 +146,15 @@ def average_precision_v2(
     return {name: _average_precision(raw, chances, items.answerable) for name, raw in curves.items()}
 
 
-def _items(predictions: Mapping[str, str], targets: Answers) -> _Items:
+def score_items(predictions: Mapping[str, str], targets: Answers) -> Items:
+    """Exact match and F1 of each question of version 2.0; arguments and errors as for `score_v2`."""
     require_known(predictions, targets, "SQuAD 2.0")
     require_complete(predictions, targets, "SQuAD 2.0")
     require_text(predictions, "SQuAD 2.0")
     require_same_length(targets, targets, "SQuAD 2.0")
     # answers that normalise to nothing ("the") leave a question answerable, yet only silence can match it
     wanted = {key: [text for text in answers if normalize(text)] or [""] for key, answers in targets.items()}
-    return _Items(
+    return Items(
         exact={key: max_over_targets(exact_match, predictions[key], texts) for key, texts in wanted.items()},
         f1={key: max_over_targets(_f1_or_silence, predictions[key], texts) for key, texts in wanted.items()},
         answerable={key: bool(answers) for key, answers in targets.items()},
@@ -173,7 +174,7 @@ def _chances(given: Mapping[str, float] | None, targets: Answers) -> Mapping[str
     return given
 
 
-def _split(items: _Items, chances: Mapping[str, float], threshold: float) -> dict[str, float]:
+def _split(items: Items, chances: Mapping[str, float], threshold: float) -> dict[str, float]:
     values: dict[str, float] = {}
     groups = (
         ("", list(items.answerable)),
@@ -190,7 +191,7 @@ def _split(items: _Items, chances: Mapping[str, float], threshold: float) -> dic
     return values
 
 
-def _abstained(items: _Items, key: str) -> float:
+def _abstained(items: Items, key: str) -> float:
     return float(not items.answerable[key])
 
 
