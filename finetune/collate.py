@@ -1,7 +1,7 @@
 """Rows in, one padded batch out: padded on the right to the longest row, by position and never by token id."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -15,28 +15,23 @@ class Batch:
 
     ids: Tensor
     """Token ids (rows, length)."""
-    mask: Tensor
-    """Padded: (rows, length), 1 for a token. Packed: (rows, 1, length, length), added to the attention scores."""
-    positions: Tensor | None
-    """Position of each token in its own row (rows, length); None counts from the left."""
+    mask: Tensor | None
+    """Padded: (rows, length), 1 for a token."""
     where: Tensor
     """The learned positions (targets), as indices into the flattened ids."""
     targets: Tensor
     """The token to be predicted at each of them (targets)."""
     weights: Tensor
     """How many rows share each of them (targets), float."""
+    positions: Tensor | None = None
+    """Packed: position of each token in its own row (rows, length)."""
+    ends: Tensor | None = None
+    """Packed: the node after the last that descends from each (rows, length); see `finetune.attention`."""
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
-        positions = None if self.positions is None else self.positions.to(device)
-        return Batch(
-            self.ids.to(device),
-            self.mask.to(device),
-            positions,
-            self.where.to(device),
-            self.targets.to(device),
-            self.weights.to(device),
-        )
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: value.to(device) for name, value in values.items() if value is not None})
 
     def weightless(self) -> "Batch":
         """The same batch with a loss and gradients of zero."""
@@ -67,4 +62,4 @@ def collate(rows: Sequence[Row], pad: int) -> Batch:
     ids, labels, mask = padded(rows, pad)
     flat = labels.flatten()
     where = (flat != IGNORED).nonzero().flatten()
-    return Batch(ids, mask, None, where, flat[where], torch.ones(len(where)))
+    return Batch(ids, mask, where, flat[where], torch.ones(len(where)))

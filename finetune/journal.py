@@ -46,6 +46,10 @@ class Event:
     """Share of validation answers equal to their reference."""
     metric: float | None = None
     """Primary metric of the task that is measured while training."""
+    mfu: float | None = None
+    """Model FLOPs utilisation of this step (`finetune.flops`); None where the device's peak is not known."""
+    mfu_padded: float | None = None
+    """The same if all rows had been padded: what a program that pads would need to be as fast."""
     answers: tuple[Answered, ...] = ()
     best: bool = False
     """Whether this evaluation is the best so far."""
@@ -98,6 +102,8 @@ def _line(event: Event) -> dict[str, Any]:
         "tokens_per_second": round(event.tokens_per_second, 1),
         "memory": event.memory,
     }
+    if event.mfu is not None and event.mfu_padded is not None:
+        line |= {"mfu": round(event.mfu, 6), "mfu_padded": round(event.mfu_padded, 6)}
     if event.kind == "eval":
         line |= {"val_loss": event.val_loss, "exact_match": event.exact_match, "metric": event.metric}
         line["best"] = event.best

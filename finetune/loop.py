@@ -67,13 +67,18 @@ class Loop:
         progress = self.progress
         batches = self.plan.batches(progress.step)
         factor = self._lr_factor()
+        began = time.monotonic()
         done = self.stepper.step(progress.step, batches, factor)
+        possible = self.stepper.peak * (time.monotonic() - began)
         progress.step += 1
         progress.tokens += sum(len(row.ids) for rows in batches for row in rows)
         progress.loss_sum += done.loss * done.targets
         progress.loss_targets += done.targets
         self._note_time()
-        self._report("step", done.loss, lr=self.settings.lr * factor, grad_norm=done.grad_norm)
+        seen: dict[str, Any] = {"lr": self.settings.lr * factor, "grad_norm": done.grad_norm}
+        if possible and done.work.computed:
+            seen |= {"mfu": done.work.computed / possible, "mfu_padded": done.work.padded / possible}
+        self._report("step", done.loss, **seen)
         return done.loss
 
     def _lr_factor(self) -> float:

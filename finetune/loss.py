@@ -5,6 +5,8 @@ in the same pass: the logits of the whole batch (positions × vocabulary) never 
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,8 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evalkit.errors import UsageError
+from finetune.attention import attention_dropout, block_mask, dense_mask, flex_attending, flex_fits
 from finetune.collate import Batch, collate
+from finetune.device import Machine
 from finetune.packing import pack
+from finetune.settings import Attention
 from finetune.tokenize import IGNORED, Row
 
 if TYPE_CHECKING:
@@ -22,6 +27,8 @@ if TYPE_CHECKING:
 _LOGITS_AT_ONCE = 1 << 25
 _TOLERANCE = 2e-4
 _EQUAL = 1e-5
+_ROUNDING = 3.0
+"""How many times the rounding error of the dense mask's results FlexAttention's may have."""
 # Configuration keys of models that change logits after the head (Gemma 2, Cohere, Granite).
 _HEAD_KEYS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 
@@ -34,6 +41,16 @@ class Learner(nn.Module):
         super().__init__()
         self.model = model
         self.own_head = own_head
+        self.flex = False
+        """Whether packed batches attend by FlexAttention."""
+
+    def attending(self) -> AbstractContextManager[None]:
+        """What forward and backward of a batch must run in."""
+        return flex_attending(self.model) if self.flex else nullcontext()
+
+    def pack(self, rows: Sequence[Row]) -> Batch:
+        """Rows as the tries that cost this model least."""
+        return pack(rows, None if self.flex else hidden_size(self.model))
 
     def forward(self, batch: Batch) -> Tensor:
         """Summed cross-entropy in nats over the batch's targets, a scalar."""
@@ -61,13 +78,13 @@ class Learner(nn.Module):
 
     def _inputs(self, batch: Batch) -> dict[str, Any]:
         # A cache makes transformers build another mask than the one given; a learner never needs one.
-        inputs = {"input_ids": batch.ids, "attention_mask": _typed(batch.mask, self.model), "use_cache": False}
+        inputs = {"input_ids": batch.ids, "attention_mask": self._mask(batch), "use_cache": False}
         return inputs if batch.positions is None else inputs | {"position_ids": batch.positions}
 
-
-def _typed(mask: Tensor, model: Any) -> Tensor:
-    """A packed mask in the model's own type: attention adds it to scores of that type."""
-    return mask if mask.dim() == 2 else mask.to(model.dtype)
+    def _mask(self, batch: Batch) -> Any:
+        if batch.ends is None:
+            return batch.mask
+        return block_mask(batch.ends) if self.flex else dense_mask(batch.ends, self.model.dtype)
 
 
 def head_loss(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, weights: Tensor) -> Tensor:
@@ -176,12 +193,71 @@ def choose_way(model: Any, rows: Sequence[Row], *, allow_trie: bool) -> tuple[Le
     for own_head in (True,) if scaled else (False, True):
         learner = Learner(model, own_head=own_head)
         for tries in (True, False) if allow_trie else (False,):
-            batch = pack(sample, hidden_size(model)) if tries else collate(sample, 0)
+            batch = learner.pack(sample) if tries else collate(sample, 0)
             if _agrees(learner, batch.to(model.device), expected):
                 return learner, tries
     raise UsageError(
         "the model gives another loss for padded rows than for the same rows alone: train with batch_size 1"
     )
+
+
+def choose_attention(learner: Learner, rows: Sequence[Row], machine: Machine, wanted: Attention) -> bool:
+    """Whether the learner's tries are to attend by FlexAttention; it must be in evaluation mode.
+
+    `auto` takes it on CUDA. Its losses and gradients are first compared with those of the dense mask, in the precision
+    of the training; where they differ, or no kernel can be had, `auto` stays with the dense mask and `flex` raises
+    UsageError.
+    """
+    if wanted == "dense" or (wanted == "auto" and not flex_fits(learner.model, machine.device)):
+        return False
+    if attention_dropout(learner.model.config.get_text_config()):
+        fault = "it cannot drop attention weights, as the dropout rates ask"
+    else:
+        fault = _flex_fault(learner, pack(_sample(rows), None).to(machine.device), machine)
+    if fault and wanted == "flex":
+        raise UsageError(f"attention flex: does not work for this model on {machine.device} ({fault}): choose auto")
+    return not fault
+
+
+def _flex_fault(learner: Learner, batch: Batch, machine: Machine) -> str:
+    """What is wrong with FlexAttention for this model on this machine; empty for nothing.
+
+    bfloat16 rounds whatever the attention, so how far the dense mask is from float32 is the measure of how far
+    FlexAttention may be.
+    """
+    exact = _losses_and_slopes(learner, batch)
+    learner.flex = True
+    try:
+        with machine.precision(), learner.attending():
+            found = _losses_and_slopes(learner, batch)
+    except _failures() as error:
+        return (str(error).strip() or type(error).__name__).split("\n")[0][:200]
+    finally:
+        learner.flex = False
+    with machine.precision():
+        rounded = _losses_and_slopes(learner, batch)
+    for true, near, new in zip(exact, rounded, found, strict=True):
+        if not float((new - true).norm()) <= _ROUNDING * float((near - true).norm()) + _TOLERANCE * float(true.norm()):
+            return "its losses or gradients are not those of the dense mask"
+    return ""
+
+
+def _losses_and_slopes(learner: Learner, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The loss of every target, and the gradient of the embeddings of the batch's tokens, which all layers shape."""
+    with torch.enable_grad():
+        (slopes,) = torch.autograd.grad(learner(batch), learner.model.get_input_embeddings().weight)
+    with torch.no_grad():
+        losses = learner.each(batch)
+    return losses.double(), slopes[sorted(set(batch.ids.flatten().tolist()))].double()
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What building or starting a kernel may raise: torch's errors are RuntimeErrors, Triton's are not."""
+    try:
+        triton: Any = import_module("triton.errors")
+    except ImportError:
+        return (RuntimeError, ValueError, TypeError, AttributeError)
+    return (RuntimeError, ValueError, TypeError, AttributeError, triton.TritonError)
 
 
 def _check_causal(model: Any, row: Row) -> None:

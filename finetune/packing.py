@@ -1,9 +1,9 @@
 """Rows of a batch in, a token trie out: a prefix that several rows share is computed once.
 
-The nodes of the trie stand one after the other; a node attends to its ancestors only and has the position that it
-has in its own row. So every learned position sees exactly what it sees in a row of its own, and loss and gradient
-are those of the padded batch. Where attention over one long sequence would cost more than the sharing saves, the
-rows go into several tries, which are padded to one length.
+The nodes of the trie stand one after the other; a node attends to its ancestors only (`finetune.attention`) and has
+the position that it has in its own row. So every learned position sees exactly what it sees in a row of its own, and
+loss and gradient are those of the padded batch. Where attention over one long sequence would cost more than the
+sharing saves, the rows go into several tries, which are padded to one length.
 """
 
 from collections import Counter
@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
-from torch import Tensor
 
 from finetune.collate import Batch
 from finetune.tokenize import IGNORED, Row
@@ -28,8 +27,8 @@ class Trie:
 
     ids: list[int] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
-    spans: list[tuple[int, int, list[int]]] = field(default_factory=list)
-    """(first node, node after the last, the shared nodes before them) of each row."""
+    ends: list[int] = field(default_factory=list)
+    """The node after the last one below each node: what lies between descends from it."""
     targets: Counter[tuple[int, int]] = field(default_factory=Counter)
     """(node, token that follows) → how many rows learn it there."""
 
@@ -44,34 +43,36 @@ def build_trie(rows: Sequence[Row]) -> Trie:
         start = len(trie.ids)
         trie.ids.extend(row.ids[shared:])
         trie.positions.extend(range(shared, len(row.ids)))
-        trie.spans.append((start, len(trie.ids), path[:shared]))
+        trie.ends.extend([0] * (len(row.ids) - shared))
         path = [*path[:shared], *range(start, len(trie.ids))]
+        for node in path:
+            trie.ends[node] = len(trie.ids)
         trie.targets.update((node, label) for node, label in zip(path, row.labels, strict=True) if label != IGNORED)
         previous = row.ids
     return trie
 
 
-def pack(rows: Sequence[Row], width: int) -> Batch:
-    """Pack rows for a model of hidden size `width`, in as many tries as cost least."""
+def pack(rows: Sequence[Row], width: int | None) -> Batch:
+    """Pack rows for a model of hidden size `width`, in as many tries as cost least.
+
+    None packs them into one trie: for attention that does no work for what a node does not see.
+    """
     ordered = sorted(rows, key=lambda row: row.ids)
-    tries = [build_trie(group) for group in _groups(ordered, width)]
+    tries = [build_trie(group) for group in ([ordered] if width is None else _groups(ordered, width))]
     length = max(len(trie.ids) for trie in tries)
     ids = torch.zeros((len(tries), length), dtype=torch.long)
     positions = torch.zeros_like(ids)
-    mask = torch.full((len(tries), 1, length, length), torch.finfo(torch.float32).min)
-    # Padding attends to itself: a row of nothing but masked scores would be NaN in some attention kernels.
-    mask.diagonal(dim1=-2, dim2=-1).zero_()
+    # Padding sees itself: a row of nothing but masked scores would be NaN in some attention kernels.
+    ends = torch.arange(1, length + 1).repeat(len(tries), 1)
     where: list[int] = []
     for i, trie in enumerate(tries):
-        ids[i, : len(trie.ids)] = torch.tensor(trie.ids)
-        positions[i, : len(trie.ids)] = torch.tensor(trie.positions)
-        _open(mask[i, 0], trie)
+        for values, filled in ((trie.ids, ids), (trie.positions, positions), (trie.ends, ends)):
+            filled[i, : len(values)] = torch.tensor(values)
         where.extend(i * length + node for node, _ in trie.targets)
     labels = [label for trie in tries for _, label in trie.targets]
     weights = [float(count) for trie in tries for count in trie.targets.values()]
-    return Batch(
-        ids, mask, positions, torch.tensor(where, dtype=torch.long), torch.tensor(labels), torch.tensor(weights)
-    )
+    learned = (torch.tensor(where, dtype=torch.long), torch.tensor(labels), torch.tensor(weights))
+    return Batch(ids, None, *learned, positions=positions, ends=ends)
 
 
 def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
@@ -82,15 +83,6 @@ def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
             break
         count += 1
     return count
-
-
-def _open(mask: Tensor, trie: Trie) -> None:
-    """Let each node attend to its ancestors and itself."""
-    for start, stop, shared in trie.spans:
-        own = torch.ones(stop - start, stop - start).tril().bool()
-        mask[start:stop, start:stop].masked_fill_(own, 0.0)
-        if shared:
-            mask[start:stop, torch.tensor(shared)] = 0.0
 
 
 def _groups(rows: Sequence[Row], width: int) -> list[list[Row]]:

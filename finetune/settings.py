@@ -15,6 +15,7 @@ Optimizer = Literal["adamw", "muon"]
 Schedule = Literal["constant", "linear", "cosine"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Packing = Literal["auto", "trie", "padded"]
+Attention = Literal["auto", "flex", "dense"]
 Keep = Literal["best", "last"]
 Parallel = Literal["ddp", "fsdp"]
 Export = Literal["none", "gguf", "ollama"]
@@ -85,6 +86,9 @@ class Settings:
     device: str = "auto"
     packing: Packing = "auto"
     """auto: compute shared prompts once where that is exact, else pad."""
+    attention: Attention = "auto"
+    """How tokens of shared prompts see each other: flex (FlexAttention, a CUDA GPU) or dense (a mask of all pairs);
+    auto takes flex where it is there and gives what dense gives."""
     parallel: Parallel = "ddp"
     """Under torchrun: whole models in every process, or (fsdp) weights and optimizer divided among them."""
     activation_checkpointing: bool = False
@@ -156,6 +160,7 @@ _CHOICES = {
     "schedule": get_args(Schedule),
     "precision": get_args(Precision),
     "packing": get_args(Packing),
+    "attention": get_args(Attention),
     "keep": get_args(Keep),
     "parallel": get_args(Parallel),
     "too_long": get_args(TooLong),

@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, UsageError
 from finetune.adapt import adapt
 from finetune.collate import Batch, collate
 from finetune.device import keep_freed_memory
 from finetune.distributed import World, gathered
-from finetune.loss import choose_way, hidden_size
+from finetune.flops import Work, peak_flops, shape_of
+from finetune.loss import choose_attention, choose_way
 from finetune.optim import build_optimizer
-from finetune.packing import pack
 from finetune.prepare import Prepared
 from finetune.tokenize import Row
 
@@ -31,6 +31,8 @@ class Stepped:
     targets: int
     grad_norm: float | None
     """None where gradients are not clipped."""
+    work: Work
+    """Of all processes; zero where the machine's peak is not known."""
 
 
 class Stepper:
@@ -48,6 +50,7 @@ class Stepper:
         shared_noise = settings.dropout is None or settings.dropout or settings.lora_dropout or settings.neftune
         allow_trie = settings.packing == "trie" or (settings.packing == "auto" and not shared_noise)
         self.learner, self.tries = choose_way(model, prepared.train, allow_trie=allow_trie)
+        self.learner.flex = self._flex()
         self.adapted = adapt(model, settings)
         self.learner.model = self.adapted.model
         self.compute: Any = world.wrap(self.learner)
@@ -56,6 +59,10 @@ class Stepper:
         self.optimizer: Any = build_optimizer(self.model, settings.optimizer, settings.lr, settings.weight_decay)
         for group in self.optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
+        peak = peak_flops(self.machine)
+        self.shape = shape_of(self.model) if peak else None
+        self.peak = (peak or 0.0) * world.size
+        """Floating-point operations per second of all processes' devices; 0 where it is not known."""
 
     @property
     def model(self) -> Any:
@@ -71,36 +78,53 @@ class Stepper:
         torch.manual_seed((self.settings.seed * 1_000_003 + number) * self.world.size + self.world.rank)
         self.learner.train()
         targets = sum(row.num_targets for rows in batches for row in rows)
-        mine = 0.0
+        mine, work = 0.0, Work()
         for index, rows in enumerate(batches):
             with self.world.syncing(self.compute, last=index == len(batches) - 1):
-                mine += self._backward(rows, targets)
-        (loss,) = self.world.sum(mine)
+                batch = self._batch(rows)
+                mine += self._backward(batch, targets)
+                work += self._work(batch, rows)
+        loss, *done = self.world.sum(mine, work.computed, work.padded)
         norm = self._clip()
         self._check_finite(number, loss, norm)
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return Stepped(loss, targets, norm)
+        return Stepped(loss, targets, norm, Work(*done))
 
     def mean_loss(self, rows: Sequence[Row]) -> float:
         """Mean loss in nats over all targets of the rows, which all processes share out."""
         self.learner.eval()
         total = 0.0
         for group in by_length(rows, self.settings.batch_size * _EVAL_BATCH):
-            with torch.no_grad(), self.machine.precision():
+            with torch.no_grad(), self.machine.precision(), self.learner.attending():
                 total += float(self.learner(self._batch(group)))
         (loss,) = self.world.sum(total)
         return loss / sum(row.num_targets for row in rows)
 
-    def _backward(self, rows: Sequence[Row], targets: int) -> float:
+    def _flex(self) -> bool:
+        """Whether tries attend by FlexAttention."""
+        wanted = self.settings.attention
+        if self.tries:
+            return choose_attention(self.learner, self.prepared.train, self.machine, wanted)
+        if wanted == "flex":
+            raise UsageError("attention flex: this run pads its rows, which takes no FlexAttention: choose auto")
+        return False
+
+    def _backward(self, batch: Batch, targets: int) -> float:
         """Add the gradient of this process's share of the rows; returns its part of the mean loss."""
-        with self.machine.precision():
-            loss = self.compute(self._batch(rows)) / targets
-        # DDP and FSDP average over the processes; the loss is a sum over them.
-        (loss * self.world.size).backward()
+        with self.learner.attending():
+            with self.machine.precision():
+                loss = self.compute(batch) / targets
+            # DDP and FSDP average over the processes; the loss is a sum over them.
+            (loss * self.world.size).backward()
         return float(loss.detach())
+
+    def _work(self, batch: Batch, rows: Sequence[Row]) -> Work:
+        """What this process computed for its share of the rows; nothing for a row that counts nothing."""
+        mine = self.world.first_of(rows)
+        return self.shape.work(batch, mine, whole_head=self.learner.own_head) if self.shape and mine else Work()
 
     def _batch(self, rows: Sequence[Row]) -> Batch:
         mine = self.world.first_of(rows)
@@ -110,7 +134,7 @@ class Stepper:
 
     def _pack(self, rows: Sequence[Row]) -> Batch:
         if self.tries:
-            return pack(rows, hidden_size(self.model))
+            return self.learner.pack(rows)
         return collate(rows, self.prepared.base.tokenizer.eos_token_id)
 
     def _clip(self) -> float | None:

@@ -71,7 +71,7 @@ class Ready:
     leaks_file: Path
     way: Literal["trie", "padded"]
     machine: str
-    """Device and precision."""
+    """Device, precision, and FlexAttention where it is taken."""
     weights: tuple[int, int]
     """How many weights are trained, of how many."""
     done: int
@@ -145,12 +145,13 @@ def _checked(settings: Settings, parts: Parts, known: dict[str, Any], place: Pla
 def _ready(loop: Loop) -> Ready:
     counted = [(weight.numel(), weight.requires_grad) for weight in loop.stepper.model.parameters()]
     machine = loop.stepper.machine
+    precision = "bfloat16" if machine.bfloat16 else "float32"
     return Ready(
         data=loop.prepared.describe_data(),
         leaks=loop.prepared.leaks,
         leaks_file=loop.place.growing / LEAKS_FILE,
         way=loop.way,
-        machine=f"{machine.device}, {'bfloat16' if machine.bfloat16 else 'float32'}",
+        machine=f"{machine.device}, {precision}{', FlexAttention' if loop.stepper.learner.flex else ''}",
         weights=(sum(count for count, trained in counted if trained), sum(count for count, _ in counted)),
         done=loop.progress.step,
         steps=loop.plan.total_steps,

@@ -10,6 +10,7 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM, BertConfig, Gemma2Config, MambaConfig, MistralConfig
 
 from evalkit.errors import UsageError
+from finetune.attention import dense_mask
 from finetune.collate import collate
 from finetune.loss import Learner, alone, choose_way, head_loss, hidden_size
 from finetune.packing import build_trie, common_prefix, pack
@@ -104,7 +105,9 @@ def test_a_shared_prefix_is_stored_once_and_positions_restart() -> None:
 
 def test_a_node_sees_its_ancestors_only() -> None:
     batch = pack([Row((1, 2, 3), (IGNORED, 3, 0)), Row((1, 2, 4), (IGNORED, 4, 0))], 10_000)
-    assert (batch.mask[0, 0] == 0).int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 0, 1]]
+    assert batch.ends is not None
+    mask = dense_mask(batch.ends, torch.float32)
+    assert (mask[0, 0] == 0).int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 0, 1]]
 
 
 def test_a_row_that_occurs_twice_is_computed_once_and_counts_twice() -> None:

@@ -88,7 +88,8 @@ def _live(output: "Output") -> "Iterator[OnStep]":
 def _speed(event: "Event") -> str:
     left = timedelta(seconds=round(event.seconds_left))
     memory = f"{event.memory / 1e9:.2f} GB"
-    return f"loss {event.loss:.4f} · {event.tokens_per_second:,.0f} tokens/s · {memory} · {left} left"
+    used = "" if event.mfu is None else f" · MFU {event.mfu:.0%} (padded {event.mfu_padded:.0%})"
+    return f"loss {event.loss:.4f} · {event.tokens_per_second:,.0f} tokens/s{used} · {memory} · {left} left"
 
 
 def _before(about: "Ready") -> Iterator[str]:
