@@ -1,13 +1,22 @@
 """A Run that goes on in, its folder brought up to date now and then out, so that a report can watch it.
 
 What is here costs at most a fiftieth of the run's time: the next snapshot waits as long as the last one was slow.
+Whoever works on a Run holds a lock in its folder, which the system takes back however the process ends: a Run that
+says it is running and on which nobody works was killed.
 """
 
 import contextlib
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from evalkit.errors import RecordError
+from evalkit.record import RUN_FILE, SAMPLES_FILE, Run
+
+if sys.platform != "win32":  # there are no such locks there; the age of the files must do
+    import fcntl
 
 EVERY = 5.0
 """Seconds between two snapshots, at least; a shorter run has none."""
@@ -34,3 +43,61 @@ class Snapshots:
             self._write()
         ended = time.monotonic()
         self._due = ended + max(EVERY, _SHARE * (ended - began))
+
+
+LOCK_FILE = ".at-work"
+"""Lies in the folder of a Run that goes on; locked as long as the process lives."""
+_QUIET = 15.0
+"""Seconds without a change after which a Run whose lock is free was killed."""
+_QUIET_UNLOCKED = 1800.0
+"""The same where no lock tells: the Run is written on another machine, or on a disk that has no locks."""
+
+
+@contextmanager
+def at_work(folder: Path) -> Iterator[None]:
+    """Hold the lock of a Run's folder; without it, where the disk refuses."""
+    path = folder / LOCK_FILE
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            file = held.enter_context(path.open("wb"))
+            if sys.platform != "win32":
+                # Shared: several processes may make the same Run at once, and each of them keeps it going.
+                fcntl.flock(file, fcntl.LOCK_SH)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def is_abandoned(run: Run) -> bool:
+    """Whether a Run says it is running although nobody works on it any more."""
+    if run.manifest.status != "running" or run.path is None:
+        return False
+    locked = _is_locked(run.path / LOCK_FILE)
+    if locked:
+        return False
+    return _quiet_for(run.path) > (_QUIET_UNLOCKED if locked is None else _QUIET)
+
+
+def _is_locked(path: Path) -> bool | None:
+    """None where that cannot be told."""
+    if sys.platform == "win32":
+        return None
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    return False
+
+
+def _quiet_for(folder: Path) -> float:
+    """Seconds since a file of the Run was written; none at all where there is no file."""
+    times = []
+    for name in (RUN_FILE, SAMPLES_FILE, LOCK_FILE):
+        with contextlib.suppress(OSError):
+            times.append((folder / name).stat().st_mtime)
+    return time.time() - max(times) if times else 0.0

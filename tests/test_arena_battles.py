@@ -281,3 +281,11 @@ def test_a_model_that_meets_itself_is_named_with_its_line(tmp_path: Path) -> Non
     path.write_text("model_a,model_b,winner\na,b,model_a\na,a,tie\n")
     with pytest.raises(DataError, match=r"log.csv:3: 'a' meets itself"):
         read_battles(path, Style())
+
+
+@pytest.mark.parametrize("row", [{"model_a": "", "model_b": "b"}, {"model_a": "a", "model_b": None}])
+def test_a_battle_without_the_name_of_a_model_is_named_with_its_line(row: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "battles.json"
+    path.write_text(json.dumps([{"model_a": "a", "model_b": "b", "winner": "tie"}, {**row, "winner": "model_a"}]))
+    with pytest.raises(DataError, match=r"battles.json:2: a battle without the name"):
+        read_battles(path)

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from report_runs import BASE, SFT, SFT2, instruct_run, make_run
@@ -21,6 +22,7 @@ from evalkit.arena.rating import rate
 from evalkit.arena.serve.answering import Answerer, Duel, HowToAsk, conversation
 from evalkit.arena.serve.identity import leaked_identity
 from evalkit.arena.serve.pairing import draw_pair, pair_weights
+from evalkit.arena.serve.session import Arena, ArenaOptions
 from evalkit.arena.serve.sources import StoredAnswers
 from evalkit.errors import ModelError, RecordError, UsageError
 from evalkit.models import ModelOptions
@@ -216,8 +218,11 @@ class Whole:
 
     name, style = "test/whole", "chat"
 
+    def fingerprint(self) -> str:
+        return self.name
+
     def __init__(self, *responses: Response | Exception) -> None:
-        self.responses = responses
+        self.responses: tuple[Response | Exception, ...] = responses
 
     def generate(self, requests: list[Request]) -> Iterator[Response]:
         for request, response in zip(requests, self.responses * 2, strict=False):
@@ -246,6 +251,32 @@ def test_a_fault_ends_the_battle_with_a_reason(response: Response | Exception) -
     turn = ask(Whole(response))
     assert turn.fault
     assert not turn.finished
+
+
+def test_a_model_that_fails_comes_less_often_until_it_answers(tmp_path: Path) -> None:
+    names = ("say:one", "say:two", "echo")
+    models: dict[str, Any] = {f"m{n}": load(name, ModelOptions()) for n, name in enumerate(names)}
+    failing: Any = Whole(ModelError("the server is down"))
+    arena = Arena(tmp_path / "a.sqlite", models={**models, "failing": failing}, options=ArenaOptions(seed=3))
+
+    def share() -> float:
+        return sum(weight for pair, weight in arena._weights().items() if "failing" in pair)
+
+    def met() -> bool:
+        battle = arena.open_live("go")
+        wait(arena._duels[battle])
+        found = arena.journal.battle(battle)
+        return found is not None and "failing" in (found.model_a, found.model_b)
+
+    before = share()
+    while not met():
+        pass
+    assert share() == before / 2
+    failing.responses = (Response("", "back again"),)
+    while not met():
+        pass
+    assert share() == before
+    arena.close()
 
 
 def test_an_error_nobody_expected_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:

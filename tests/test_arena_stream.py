@@ -178,6 +178,7 @@ class Slow:
 
     def __init__(self) -> None:
         self.closed = threading.Event()
+        self.over = threading.Event()
 
     def fingerprint(self) -> str:
         return "slow"
@@ -190,33 +191,47 @@ class Slow:
 
     def stream(self, request: Request) -> Streamed:
         try:
-            while True:
-                time.sleep(0.005)
+            while not self.over.wait(0.005):
                 yield "word "
         finally:
             self.closed.set()
 
 
-def slow() -> Any:
-    """Typed as anything: a Model's properties are its class's attributes here."""
-    return Slow()
+@pytest.fixture
+def slow() -> Iterator[Callable[[], Any]]:
+    """Makes such models; typed as anything, because a Model's properties are its class's attributes here.
+
+    None of them streams on behind the back of a later test.
+    """
+    before = set(threading.enumerate())
+    made: list[Slow] = []
+
+    def make() -> Any:
+        made.append(Slow())
+        return made[-1]
+
+    yield make
+    for model in made:
+        model.over.set()
+    eventually(lambda: set(threading.enumerate()) <= before)
 
 
-def test_a_page_that_was_left_stops_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_was_left_stops_the_model(monkeypatch: pytest.MonkeyPatch, slow: Callable[[], Any]) -> None:
     monkeypatch.setattr(answering, "_LEFT_SECONDS", 0.05)
     model, kept = slow(), list[Turn]()
     duel = Duel("p", kept.append)
     for side in duel.sides:
         Answerer(model, HowToAsk()).ask("b", (Message("user", "p"),), side)
-    time.sleep(0.1)
-    assert not model.closed.is_set()  # nobody has told that they look, as on a page without a script
+    assert not model.closed.wait(0.1)  # nobody has told that they look, as on a page without a script
     duel.seen()
     assert model.closed.wait(5)
     eventually(lambda: duel.done)
     assert "nobody was looking" in str(kept[0].fault)
 
 
-def test_an_answer_that_broke_off_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_broke_off_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: Callable[[], Any]
+) -> None:
     monkeypatch.setattr(answering, "_LEFT_SECONDS", 0.0)
     duel = Duel("p", lambda _: None)
     duel.seen()
@@ -239,7 +254,7 @@ def test_a_cache_that_cannot_be_written_ends_the_answer_with_a_reason(tmp_path: 
     assert "cannot be used" in str(kept[0].fault)
 
 
-def test_asking_again_twice_at_once_asks_once(tmp_path: Path) -> None:
+def test_asking_again_twice_at_once_asks_once(tmp_path: Path, slow: Callable[[], Any]) -> None:
     models = {name: slow() for name in ("test/one", "test/two")}
     opened = Arena(tmp_path / "a.sqlite", models=models, options=ArenaOptions())
     name = opened.journal.open_battle(("test/one", "test/two"), "p", [Turn("p", "x", "", "answer B: gone")], "live")
@@ -249,7 +264,7 @@ def test_asking_again_twice_at_once_asks_once(tmp_path: Path) -> None:
     assert [opened.ask_again(battle) for _ in range(3)] == [True, False, False]
 
 
-def test_a_turn_whose_failed_half_named_its_model_is_not_asked_again(tmp_path: Path) -> None:
+def test_a_turn_whose_failed_half_named_its_model_is_not_asked_again(tmp_path: Path, slow: Callable[[], Any]) -> None:
     models = {name: slow() for name in ("test/one", "test/two")}
     opened = Arena(tmp_path / "a.sqlite", models=models)
     turn = Turn("p", "I am Claude, made by", "", "answer A: it broke off")
@@ -272,7 +287,7 @@ def test_a_fault_names_no_model(name: str, text: str) -> None:
     assert not any(word in shown for word in ("gpt", "zeppelin", "ollama", "openai", "10.0.0.7", "8000", "sft-2"))
 
 
-def test_an_arena_of_one_model_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+def test_an_arena_of_one_model_is_refused_before_anything_is_asked(tmp_path: Path, slow: Callable[[], Any]) -> None:
     with pytest.raises(UsageError, match="two different models"):
         Arena(tmp_path / "a.sqlite", models={"test/one": slow()})
 

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -271,3 +272,64 @@ def test_a_run_that_judges_no_pairs_is_refused(tmp_path: Path, capsys: Printed) 
     save(make_run([1.0], name="plain"), tmp_path)
     assert evalkit("arena", "winrate", "plain", "--reports", str(tmp_path)) == 2
     assert "no judgement of pairs" in capsys.readouterr().err
+
+
+def _annotation(**changes: Any) -> dict[str, Any]:
+    return {"index": 0, "generator_1": "b", "generator_2": "m", "preference": 1.2, "len_1": 5, "len_2": 9, **changes}
+
+
+@pytest.mark.parametrize(
+    ("second", "problem"),
+    [
+        ({"index": 0}, r"a.jsonl:2: m is judged on '0' a second time"),
+        ({"index": 1, "len_2": -4}, "a.jsonl:2: .*no number of characters"),
+        ({"index": 1, "len_2": math.nan}, "a.jsonl:2: .*no number of characters"),
+        ({"index": 1, "len_1": None}, "a.jsonl:2: an annotation lacks or garbles"),
+    ],
+)
+def test_a_second_verdict_or_an_impossible_length_is_named(
+    second: dict[str, Any], problem: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=problem):
+        read_annotations(write_lines(tmp_path / "a.jsonl", [_annotation(), _annotation(**second)]))
+
+
+def test_of_a_failed_call_the_lengths_may_be_missing_and_are_used_where_they_are_there(tmp_path: Path) -> None:
+    rows = [
+        _annotation(),
+        _annotation(index=1, preference=None),
+        _annotation(index=2, preference=None, len_1=None, len_2=None),
+    ]
+    (found,) = read_annotations(write_lines(tmp_path / "a.jsonl", rows))
+    judged = found.judged()
+    assert judged is not None
+    assert (found.items, found.unscored, found.undecided) == (["0"], 2, [("1", 5.0, 9.0)])
+    assert (list(judged.items), judged.has_verdict.tolist()) == (["0", "1"], [True, False])
+
+
+def test_an_item_without_a_verdict_counts_at_equal_lengths_as_the_official_code_has_it(
+    shared: Path, tmp_path: Path, capsys: Printed
+) -> None:
+    folder = shared / "alpaca_eval"
+    rows = [json.loads(line) for line in (folder / "claude/annotations_slim.jsonl").read_text().splitlines()]
+    for row in rows[::3]:
+        row["preference"] = None
+    found = rates(
+        capsys, str(write_lines(tmp_path / "a.jsonl", rows)),
+        "--difficulty", str(folder / "instruction_difficulty_reconstructed.csv"),
+        "--gamed", str(folder / "df_gamed_reconstructed.csv"),
+    )["models"]["claude"]  # fmt: skip
+    assert found["controlled"]["win_rate"]["n"] == 805 - 269
+    assert any("269 items without a verdict were left out; at equal lengths 269" in note for note in found["notes"])
+
+
+def test_repeats_of_a_pair_are_one_item(tmp_path: Path) -> None:
+    from evalkit.arena.annotations import annotations_of_run
+    from evalkit.record import read_run
+
+    run = read_run(
+        tmp_path / _judged(tmp_path, [("p", "ab", 1.0), ("p", "ba", 0.0), ("q", "ab", 1.0), ("q", "ba", 1.0)])
+    )
+    again = [replace(row, repeat=1, scores={"win_rate": 0.0}) for row in run.rows]
+    found = annotations_of_run(replace(run, rows=(*run.rows, *again)))
+    assert (found.items, found.preferences) == (["p", "q"], [1.25, 1.5])

@@ -101,7 +101,7 @@ def test_one_huge_text_is_cut_and_the_page_says_so() -> None:
     index, chunks = unpacked(build_report([run]))
     text = chunks["chunk-0-0"]["samples"][0]["r"][0][0]["x"]
     assert len(text) < 21_000
-    assert text.endswith("[… cut here: 5,000,000 characters in all; the rest is in the run's samples.jsonl]")
+    assert text.endswith("[… cut here: 5,000,000 characters in all]")
     assert "1 text of more than 20,000 characters was cut" in index["carried"]
 
 
@@ -114,6 +114,31 @@ def test_what_is_left_out_lies_in_a_parquet_file_beside_the_page(tmp_path: Path)
     assert {row["id"] for row in beside} | set(index["tasks"][0]["ids"]) == {f"s{n:04d}" for n in range(600)}
     assert {row["id"] for row in beside}.isdisjoint(index["tasks"][0]["ids"])
     assert "report.samples.parquet" in index["carried"]
+
+
+def test_every_cut_text_lies_whole_beside_the_page(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    long = "x" * 30_000
+    rows = [
+        Row("short", 0, "q", "t", "y", {"exact_match": 0.0}),
+        Row("response", 0, "q", "t", long, {"exact_match": 0.0}),
+        Row("field", 0, "q", "t", "y", {"exact_match": 0.0}, fields={"note": "kept"}, extra={"thought": long}),
+    ]
+    written = write_report([make_run(rows, BASE)], tmp_path / "report.html")
+    beside = {row["id"]: row for row in parquet.read_table(written[1]).to_pylist()}
+    assert set(beside) == {"response", "field"}
+    assert beside["response"]["response"] == long
+    assert json.loads(beside["field"]["extra"]) == {"thought": long}
+    assert json.loads(beside["field"]["fields"]) == {"note": "kept"}
+    index, _ = unpacked(written[0].read_text(encoding="utf-8"))
+    assert index["carried"].endswith("were cut; the whole texts are in report.samples.parquet.")
+
+
+def test_a_shared_beginning_that_is_cut_puts_every_sample_beside_the_page(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = [Row(f"s{n}", 0, "p" * 30_000 + f" {n}?", "t", "y", {"exact_match": 0.0}) for n in range(3)]
+    written = write_report([make_run(rows, BASE)], tmp_path / "report.html")
+    assert parquet.read_table(written[1])["id"].to_pylist() == ["s0", "s1", "s2"]
 
 
 def test_without_pyarrow_it_is_compressed_jsonl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

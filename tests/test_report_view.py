@@ -8,6 +8,8 @@ from report_runs import BASE, SFT, SFT2, TRAINING, demo_runs, instruct_run, judg
 from evalkit.errors import UsageError
 from evalkit.record import Metric, Metrics, Row
 from evalkit.report import build_report
+from evalkit.report.page import default_title
+from evalkit.report.sections.summary import subject, summary
 from evalkit.report.sections.training import read_curve
 from evalkit.report.view import make_view
 from evalkit.report.words import answers
@@ -198,3 +200,53 @@ def test_a_metric_without_a_value_is_a_dash_and_no_zero() -> None:
     nothing = Metrics({"acc": Metric(None, None, None, None, 0, unscored=228)})
     page = build_report([replace(run, rows=(), manifest=replace(run.manifest, metrics=nothing))])
     assert '<span class="value">–</span>' in page
+
+
+# Who was compared on what
+
+
+def test_a_title_names_only_what_is_compared() -> None:
+    demo = make_view([instruct_run(BASE, 0.1), instruct_run(SFT, 0.5, seed=2)])
+    assert default_title(demo) == "sft against base"
+    apart = make_view([instruct_run(BASE, 0.1), mmlu_run(SFT, 0.3)])
+    assert default_title(apart) == "base and sft on instruct and mmlu_mini"
+    assert "against" not in subject(apart)
+
+
+def test_the_first_line_says_where_a_model_did_not_run_every_task() -> None:
+    runs = [instruct_run(BASE, 0.1), instruct_run(SFT, 0.5, seed=2), mmlu_run(SFT, 0.3)]
+    assert subject(make_view(runs)) == (
+        "sft against the baseline base on instruct and mmlu_mini: 160 to 388 samples a model; not every one ran every "
+        "task."
+    )
+    assert subject(make_view(runs[:2])).endswith("on instruct: 160 samples for each model.")
+
+
+def test_many_models_are_counted_and_not_listed() -> None:
+    view = make_view([instruct_run(f"hf/m{n}", 0.1 * n, seed=n) for n in range(8)])
+    assert default_title(view) == "7 models against m0"
+    assert subject(view).startswith("7 models against the baseline m0 on instruct")
+
+
+def test_the_matrix_of_many_models_on_few_tasks_has_a_row_for_each_model() -> None:
+    few = summary(make_view([instruct_run(f"hf/m{n}", 0.1 * n, seed=n) for n in range(3)]), "t")
+    many = summary(make_view([instruct_run(f"hf/m{n}", 0.1 * n, seed=n) for n in range(8)]), "t")
+    assert (few.count('scope="row"'), many.count('scope="row"')) == (1, 8)
+
+
+def test_a_task_that_a_model_did_not_run_is_marked_so_that_a_narrow_page_can_leave_it_out() -> None:
+    view = make_view([instruct_run(BASE, 0.1), instruct_run(SFT, 0.5, seed=2), mmlu_run(SFT, 0.3)])
+    assert summary(view, "t").count('class="number absent"') == 1
+
+
+def test_a_long_task_name_is_cut_in_the_middle_so_that_it_still_tells_tasks_apart() -> None:
+    long = "task_" * 40
+    runs = [
+        replace(instruct_run(BASE, 0.1), manifest=replace(instruct_run(BASE, 0.1).manifest, task=long + end))
+        for end in "ab"
+    ]
+    (one,) = make_view(runs[:1]).tasks
+    assert len(one.name) <= 72
+    both = [replace(run, manifest=replace(run.manifest, data_hash=run.manifest.task)) for run in runs]
+    names = [task.name for task in make_view(both).tasks]
+    assert [(len(name), name[-2:]) for name in names] == [(72, "_a"), (72, "_b")]

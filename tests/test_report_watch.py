@@ -1,6 +1,7 @@
 """A report that keeps up with Runs that still go on: written anew when they change, still when they have ended."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -18,8 +19,9 @@ from evalkit.aggregate import mean_metric
 from evalkit.models.fake import FakeModel
 from evalkit.record import RUN_FILE, SAMPLES_FILE, Metrics, Run, read_run, write_manifest, write_run
 from evalkit.report import write_report
-from evalkit.report.watch import Clock, watch
-from evalkit.snapshots import Snapshots
+from evalkit.report.view import make_view
+from evalkit.report.watch import Clock, is_going_on, watch
+from evalkit.snapshots import LOCK_FILE, Snapshots, at_work
 from evalkit.task import Outcome, Request, Sample, Task
 
 
@@ -168,6 +170,61 @@ def test_files_that_do_not_change_are_not_read(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("evalkit.report.watch.read_run", lambda path: read.append(path) or read_run(path))
     watch([started], Pages(), Time(*[None] * 50, lambda: write_run(run, tmp_path)).clock)
     assert len(read) == 2
+
+
+# A Run that was killed -----------------------------------------------------------------------------------------
+
+
+def quiet(folder: Path, seconds: float) -> None:
+    """Let the files of a Run be so old."""
+    for path in folder.iterdir():
+        os.utime(path, (time.time() - seconds,) * 2)
+
+
+def test_a_run_that_was_killed_is_not_watched_for_ever(tmp_path: Path) -> None:
+    started, pages = partial(instruct_run(SFT, 0.5), 10, tmp_path), Pages()
+    (tmp_path / LOCK_FILE).touch()
+    (ended,) = watch([started], pages, Time(None, lambda: quiet(tmp_path, 60), None).clock)
+    assert (ended.manifest.status, len(ended.rows)) == ("running", 10)
+    assert pages.written == [([10], 5)]
+
+
+def test_a_run_is_watched_as_long_as_somebody_works_on_it_however_slowly(tmp_path: Path) -> None:
+    started = partial(instruct_run(SFT, 0.5), 10, tmp_path)
+    with at_work(tmp_path):
+        quiet(tmp_path, 90_000)
+        assert is_going_on(started)
+    assert not is_going_on(started)
+
+
+def test_a_run_without_a_lock_is_watched_for_half_an_hour_of_silence(tmp_path: Path) -> None:
+    started = partial(instruct_run(SFT, 0.5), 10, tmp_path)
+    quiet(tmp_path, 1700)
+    assert is_going_on(started)
+    quiet(tmp_path, 1900)
+    assert not is_going_on(started)
+
+
+def test_the_page_says_that_a_run_was_killed(tmp_path: Path) -> None:
+    started = partial(instruct_run(SFT, 0.5), 10, tmp_path)
+    quiet(tmp_path, 90_000)
+    assert make_view([started]).notes == ("sft on instruct was killed: 10 of 160 rows are here.",)
+
+
+@pytest.mark.slow
+def test_a_killed_process_lets_go_of_its_run(tmp_path: Path) -> None:
+    partial(instruct_run(SFT, 0.5), 10, tmp_path)
+    code = (
+        "import sys, time; from pathlib import Path; from evalkit.snapshots import at_work\n"
+        "with at_work(Path(sys.argv[1])): print('here', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as worker:
+        assert worker.stdout is not None
+        worker.stdout.readline()
+        quiet(tmp_path, 60)
+        assert is_going_on(read_run(tmp_path))
+        worker.kill()
+    assert not is_going_on(read_run(tmp_path))
 
 
 # The page ----------------------------------------------------------------------------------------------------

@@ -308,10 +308,22 @@ def test_the_last_figures_are_of_all_labels(tmp_path: Path) -> None:
     assert after.n == before[0][1].n + 1
 
 
-def test_labels_on_another_scale_correct_nothing(tmp_path: Path) -> None:
+def test_grades_on_another_scale_are_told_in_the_judges_unit(tmp_path: Path) -> None:
     made = runs(tmp_path)
-    review = Review(made, ReviewOptions(scale="1-5"))
-    review.add(label(review.items[0], "ann", 4), "s")
+    means = []
+    for scale, value in (("1-5", 4), ("0-100", 75)):
+        review = Review(made, ReviewOptions(scale=scale, labels=tmp_path / f"{scale}.sqlite"))
+        for item in review.items[:40]:
+            review.add(label(item, "ann", value), item.key)
+        means.append(judge_corrected_mean(made[1], read_labels(review.export()[0])))
+    assert means[0] == means[1]
+    assert means[0].value == pytest.approx(75, abs=15)
+
+
+def test_passes_say_nothing_of_grades(tmp_path: Path) -> None:
+    made = runs(tmp_path)
+    review = Review(made, ReviewOptions(scale="pass-fail"))
+    review.add(label(review.items[0], "ann", 1), "s")
     with pytest.raises(UsageError, match="review it on the judge's scale"):
         judge_corrected_mean(made[1], read_labels(review.export()[0]))
 

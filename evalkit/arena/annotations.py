@@ -1,8 +1,8 @@
 """AlpacaEval annotations, or judged Runs, in; each model's judged items out: preference and both responses' lengths.
 
 Items are known by their index in the instruction set, or by the instruction itself; a file of the set's instructions
-turns the one into the other. A null preference is a failed call: left out and counted, where AlpacaEval drops it
-silently.
+turns the one into the other. A null preference is a failed call: left out of the raw win rates and counted, where
+AlpacaEval drops it silently; at equal lengths the fit says what such an item is worth, as theirs does.
 """
 
 import math
@@ -13,8 +13,10 @@ from typing import Any
 
 from evalkit.arena.runs import is_pairwise, pair_models
 from evalkit.arena.tables import Column, Table, open_table
+from evalkit.compare.repeats import folded
 from evalkit.errors import DataError, UsageError
 from evalkit.judge.pairwise import ORDER_FIELD, PAIR_FIELD
+from evalkit.judge.task_parts import UNSCORED_FIELD
 from evalkit.record import Row, Run
 from evalkit.stats.length_control import GamedRows, JudgedItems
 
@@ -37,12 +39,19 @@ class Annotated:
     """Characters; empty where they are not known."""
     model_lengths: list[float] = field(default_factory=list)
     unscored: int = 0
+    undecided: list[tuple[str, float, float]] = field(default_factory=list)
+    """Items without a verdict whose lengths are known: item, baseline's length, model's length."""
 
     def judged(self) -> JudgedItems | None:
         """For the length-controlled win rate; None where lengths are not known."""
         if not self.items or len(self.model_lengths) != len(self.items):
             return None
-        return JudgedItems(self.items, self.preferences, self.baseline_lengths, self.model_lengths)
+        return JudgedItems(
+            [*self.items, *(item for item, _, _ in self.undecided)],
+            [*self.preferences, *(math.nan for _ in self.undecided)],
+            [*self.baseline_lengths, *(length for _, length, _ in self.undecided)],
+            [*self.model_lengths, *(length for _, _, length in self.undecided)],
+        )
 
 
 def read_annotations(path: Path, instructions: Mapping[str, str] | None = None) -> list[Annotated]:
@@ -62,13 +71,17 @@ def read_annotations(path: Path, instructions: Mapping[str, str] | None = None) 
         raise DataError(path, "no annotations: they need preference, generator_2 (or model), and index or instruction")
     lengths = _lengths(table)
     found: dict[str, Annotated] = {}
+    seen: set[tuple[str, str]] = set()
     for line, row in table.rows:
         try:
-            name = str(row[model])
+            name, judged = str(row[model]), _item(str(row[item]), instructions)
             own = found.setdefault(name, Annotated(name, _baseline(table, row)))
+            if (name, judged) in seen:
+                raise DataError(path, f"{name} is judged on {judged[:60]!r} a second time: keep one verdict", line=line)
+            seen.add((name, judged))
             preference = row[table.columns["preference"]]
             _check_preference(path, line, preference)
-            _add(own, _item(str(row[item]), instructions), preference, lengths(row))
+            _add(own, judged, preference, _known(lengths, row, preference))
         except DataError:
             raise
         except (KeyError, TypeError, ValueError) as error:
@@ -77,20 +90,22 @@ def read_annotations(path: Path, instructions: Mapping[str, str] | None = None) 
 
 
 def annotations_of_run(run: Run) -> Annotated:
-    """A pairwise judgement's items: both orders of a pair averaged, as preference of the candidate.
+    """A pairwise judgement's items: both orders of a pair and its repeats averaged, as preference of the candidate.
 
     Raises UsageError where the Run is not a pairwise judgement.
     """
     if not is_pairwise(run):
         raise UsageError(f"{run.id} is no judgement of pairs: judge with `evalkit judge RUN --against BASELINE`")
     own = Annotated(*pair_models(run))
-    pairs: dict[str, list[Row]] = {}
-    for row in run.rows:
-        pairs.setdefault(f"{row.fields.get(PAIR_FIELD, row.id)}#{row.repeat}", []).append(row)
-    for pair, rows in pairs.items():
-        shares = [_share(row) for row in rows if row.unscored is None]
-        whole = math.fsum(shares) / len(shares) if len(shares) == len(rows) else math.nan
-        _add(own, pair.removesuffix("#0"), 1 + whole, _response_lengths(rows[0]))
+    pairs: dict[str, dict[int, list[Row]]] = {}
+    for row in folded(run).rows:
+        pairs.setdefault(str(row.fields.get(PAIR_FIELD, row.id)), {}).setdefault(row.repeat, []).append(row)
+    for pair, repeats in pairs.items():
+        whole = [rows for rows in repeats.values() if all(row.unscored is None for row in rows)]
+        shares = [math.fsum(_share(row) for row in rows) / len(rows) for rows in whole]
+        first = next(iter(repeats.values()))[0]
+        lengths = None if UNSCORED_FIELD in first.fields else _response_lengths(first)
+        _add(own, pair, 1 + math.fsum(shares) / len(shares) if shares else math.nan, lengths)
     return own
 
 
@@ -148,14 +163,32 @@ def read_gamed(path: Path, sums: Sequence[float] | None = None) -> GamedRows:
 
 
 def _add(own: Annotated, item: str, preference: Any, lengths: tuple[float, float] | None) -> None:
-    if preference in (None, "") or math.isnan(float(preference)):
+    if _failed(preference):
         own.unscored += 1
+        own.undecided += [] if lengths is None else [(item, *lengths)]
         return
     own.items.append(item)
     own.preferences.append(float(preference))
     if lengths is not None:
         own.baseline_lengths.append(lengths[0])
         own.model_lengths.append(lengths[1])
+
+
+def _failed(preference: Any) -> bool:
+    return preference in (None, "") or math.isnan(float(preference))
+
+
+def _known(lengths: Any, row: Any, preference: Any) -> tuple[float, float] | None:
+    """The lengths of a row; of a failed call they may be missing too."""
+    try:
+        found: tuple[float, float] | None = lengths(row)
+    except (TypeError, ValueError):
+        if not _failed(preference):
+            raise
+        return None
+    if found is not None and not all(0 <= length < math.inf for length in found):
+        raise ValueError("a length that is no number of characters")
+    return found
 
 
 def _check_preference(path: Path, line: int, preference: Any) -> None:
@@ -189,8 +222,14 @@ def _lengths(table: Table) -> Any:
             return lambda row, n=names: tuple(float(row[table.columns[name]]) for name in n)
     if table.has(*_TEXTS):
         columns: list[Column] = [table.columns[name] for name in _TEXTS]
-        return lambda row: tuple(float(len(str(row[column]))) for column in columns)
+        return lambda row: tuple(_characters(row[column]) for column in columns)
     return lambda row: None
+
+
+def _characters(output: Any) -> float:
+    if not isinstance(output, str):
+        raise TypeError("an output that is no text")
+    return float(len(output))
 
 
 def _share(row: Row) -> float:

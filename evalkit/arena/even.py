@@ -1,18 +1,18 @@
 """A pairwise judgement in, two Runs to compare out: the candidate's share of each win, and an even half.
 
 Such a Run carries its own comparison, so it can be compared and gated by itself: is the candidate's win rate below
-0.5? Both orders of a pair are repeats of one sample; a pair of which one order has no verdict is unscored.
+0.5? What both orders of a pair say together is one score; a pair of which one order has no verdict is unscored.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from evalkit.arena.runs import is_pairwise, pair_models
+from evalkit.compare.repeats import folded
 from evalkit.judge.pairwise import ORDER_FIELD, PAIR_FIELD
 from evalkit.record import Row, Run, count_unscored
 
 METRIC = "win_rate"
-ORDERS = ("ab", "ba")
 EVEN = 0.5
 
 
@@ -23,17 +23,18 @@ def evened(run: Run) -> tuple[Run, Run]:
         run: a judgement of pairs.
 
     Returns:
-        A Run of the baseline's responses with 0.5 of every win, and one of the candidate's with what it won.
+        A Run of the baseline's responses with 0.5 of every win, and one of the candidate's with what it won; each has
+        one row per pair and repeat.
     """
-    pairs: dict[str, list[Row]] = {}
+    run = folded(run)
+    pairs: dict[tuple[str, int], list[Row]] = {}
     for row in run.rows:
-        pairs.setdefault(str(row.fields.get(PAIR_FIELD, row.id)), []).append(row)
+        pairs.setdefault((str(row.fields.get(PAIR_FIELD, row.id)), row.repeat), []).append(row)
     candidate, baseline = pair_models(run)
-    most = max(1, max((len(rows) for rows in pairs.values()), default=1) // len(ORDERS))
-    won = [row for pair, rows in pairs.items() for row in _won(pair, rows)]
+    won = [_won(pair, rows) for (pair, _), rows in pairs.items()]
     half = [replace(row, scores={METRIC: EVEN} if row.scores else {}, response=_response(row, "b")) for row in won]
     won = [replace(row, response=_response(row, "a")) for row in won]
-    return _run(run, f"{run.id}:even", baseline, half, most), _run(run, run.id, candidate, won, most)
+    return _run(run, f"{run.id}:even", baseline, half), _run(run, run.id, candidate, won)
 
 
 def by_themselves(runs: Sequence[Run]) -> Iterator[Run]:
@@ -46,21 +47,20 @@ def by_themselves(runs: Sequence[Run]) -> Iterator[Run]:
             yield run
 
 
-def _run(run: Run, name: str, model: str, rows: Sequence[Row], repeats: int) -> Run:
+def _run(run: Run, name: str, model: str, rows: Sequence[Row]) -> Run:
     manifest = replace(
-        run.manifest, id=name, model=model, primary=METRIC, samples=len(rows), repeats=repeats,
-        unscored=count_unscored(rows),
-    )  # fmt: skip
+        run.manifest, id=name, model=model, primary=METRIC, samples=len(rows), unscored=count_unscored(rows)
+    )
     return replace(run, manifest=manifest, rows=tuple(rows))
 
 
-def _won(pair: str, rows: Sequence[Row]) -> Iterator[Row]:
-    """The verdicts on a pair, one per order and repeat; all unscored where one of them is."""
+def _won(pair: str, rows: Sequence[Row]) -> Row:
+    """What all orders of a pair say together; unscored where one of them is."""
+    first = rows[0]
     lost = next((row.unscored for row in rows if row.unscored is not None), None)
-    for index, row in enumerate(rows):
-        scores = {} if lost else {METRIC: row.scores[METRIC]}
-        cluster = None if row.cluster == pair else row.cluster
-        yield replace(row, id=pair, repeat=index, scores=scores, unscored=lost, cluster=cluster)
+    scores = {} if lost else {METRIC: sum(row.scores[METRIC] for row in rows) / len(rows)}
+    cluster = None if first.cluster == pair else first.cluster
+    return replace(first, id=pair, scores=scores, unscored=lost, cluster=cluster)
 
 
 def _response(row: Row, side: str) -> str:

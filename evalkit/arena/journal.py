@@ -40,6 +40,10 @@ CREATE TABLE IF NOT EXISTS votes (
     leaked TEXT, note TEXT NOT NULL, given REAL NOT NULL
 );
 """
+_VOTED = """
+SELECT b.id, b.model_a, b.model_b, b.prompt, b.source, v.winner, v.leaked, v.judge, v.note, v.given
+FROM votes v JOIN battles b ON b.id = v.battle ORDER BY v.rowid
+"""
 _COUNTED = """
 SELECT b.model_a, b.model_b, b.prompt, v.winner, v.judge, v.leaked FROM votes v JOIN battles b ON b.id = v.battle
 ORDER BY v.rowid
@@ -93,6 +97,19 @@ class Vote:
     """None for a person's."""
     leaked: str | None
     """What gave a model away, where something did."""
+
+
+@dataclass(frozen=True)
+class VotedBattle:
+    """A battle with its vote, for a reader of both."""
+
+    battle: Battle
+    judge: str | None
+    """None for a person's vote."""
+    note: str
+    """ "inconsistent" where the judge's verdicts in the two orders disagree."""
+    given: float
+    """When, in seconds since 1970."""
 
 
 class Journal:
@@ -180,6 +197,19 @@ class Journal:
     def votes(self) -> list[Vote]:
         """All votes, in the order they were given."""
         return [Vote(*line) for line in self._database.read(_COUNTED)]
+
+    def voted(self) -> list[VotedBattle]:
+        """All battles that have a vote, with their turns, in the order of the votes."""
+        turns: dict[str, list[Turn]] = {}
+        for battle, content in self._database.read("SELECT battle, content FROM turns ORDER BY battle, number"):
+            turns.setdefault(battle, []).append(Turn(**json.loads(content)))
+        found = []
+        for line in self._database.read(_VOTED):
+            identity, model_a, model_b, prompt, source, winner, leaked, judge, note, given = line
+            asked = tuple(turns.get(identity, ()))
+            battle = Battle(identity, model_a, model_b, prompt, source, asked, winner, leaked)
+            found.append(VotedBattle(battle, judge, note, given))
+        return found
 
     def close(self) -> None:
         """Close the file."""

@@ -100,6 +100,8 @@ class _LogReader:
         left, right = sys.intern(str(row[self.first])), sys.intern(str(row[self.second]))
         if left == right:
             raise DataError(self.table.path, f"{left!r} meets itself: remove the battle", line=line)
+        if not left or not right or row[self.first] is None or row[self.second] is None:
+            raise DataError(self.table.path, "a battle without the name of a model: name it or remove it", line=line)
         return left, right
 
 

@@ -71,9 +71,9 @@ def _pairs(group: Sequence[Run]) -> Iterator[tuple[Run, Run]]:
 
 
 def _meeting(first: Run, second: Run, style: Style) -> BattleLog:
-    metric = first.manifest.primary
-    sign = 1 if higher_is_better(metric) else -1
-    left, right = (run.scores(run.sample_metric(metric)) for run in (first, second))
+    metric = first.sample_metric(first.manifest.primary)
+    sign = 1 if higher_is_better(metric, first) else -1
+    left, right = (run.scores(metric) for run in (first, second))
     texts = [_texts(run) if style.control else {} for run in (first, second)]
     log = BattleLog()
     for sample, scores in left.items():

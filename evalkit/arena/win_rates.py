@@ -91,7 +91,8 @@ def _model(one: Annotated, difficulty: Mapping[Hashable, float] | None, settings
     lengths = one.model_lengths
     notes = [] if items is not None else ["the lengths of the responses are not known: no length control"]
     if one.unscored:
-        notes.append(f"{one.unscored} items without a verdict were left out")
+        predicted = f"; at equal lengths {len(one.undecided)} of them are predicted" if one.undecided else ""
+        notes.append(f"{one.unscored} items without a verdict were left out{predicted}")
     return ModelWinRates(
         model=one.model,
         baseline=one.baseline,
@@ -106,7 +107,7 @@ def _model(one: Annotated, difficulty: Mapping[Hashable, float] | None, settings
 def _controlled(
     items: JudgedItems, difficulty: Mapping[Hashable, float] | None, settings: LengthSettings
 ) -> LengthControlled | None:
-    if len(items.items) < 2:
+    if items.has_verdict.sum() < 2:
         return None
     return length_controlled_win_rate(items, difficulty=difficulty, gamed=settings.gamed, strength=settings.strength)
 

@@ -6,8 +6,9 @@ whether planted bad answers were caught, and how far several judges of the same 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from evalkit.arena.voted_runs import PEOPLE
 from evalkit.judge.audit.attacks import CONTROL, AttackResult, attack_results, fooled
 from evalkit.judge.audit.judgements import from_rows
 from evalkit.judge.audit.measures import (
@@ -20,14 +21,13 @@ from evalkit.judge.audit.measures import (
     self_consistency,
 )
 from evalkit.judge.jury import Method, Standing, ballots, disagreements, jury_verdicts, result, standings
-from evalkit.judge.pairwise import ORDER_FIELD, PAIR_FIELD, in_order
+from evalkit.judge.pairwise import ORDER_FIELD, PAIR_FIELD, pairs_of
 from evalkit.record import Metric, Run
 from evalkit.report.kinds import is_fenced, judge_name, kind_of
 from evalkit.report.marks import attacked_rubric
 from evalkit.report.shares import ends, percent
 from evalkit.report.view import TaskView, View
 from evalkit.stats.intervals import Estimate, estimate_mean
-from evalkit.task import Sample
 
 BOTH_ORDERS = {"ab", "ba"}
 
@@ -115,26 +115,10 @@ class Jury:
 def trials(task: TaskView) -> list[Trial]:
     """The report card of every judge of a task of the kind "audit"; judges without any verdict left out."""
     return [
-        Trial(cell.model, cell.run, report_card(_pairs(cell.run), cell.run.rows))
+        Trial(cell.model, cell.run, report_card(pairs_of(cell.run.rows), cell.run.rows))
         for cell in task.cells
         if cell.run.rows
     ]
-
-
-def _pairs(run: Run) -> list[Sample]:
-    """The labelled pairs as they are, whatever was shown first."""
-    found: dict[str, Sample] = {}
-    for row in run.rows:
-        name = str(row.fields[PAIR_FIELD])
-        if name not in found:
-            shown = Sample(name, row.fields, row.target, row.cluster, row.tags)
-            # Swapping the sides twice gives them back.
-            found[name] = shown if row.fields[ORDER_FIELD] == "ab" else _named(in_order(shown, "ba"), name)
-    return list(found.values())
-
-
-def _named(sample: Sample, name: str) -> Sample:
-    return Sample(name, sample.fields, sample.target, sample.cluster, sample.tags)
 
 
 def attacked(view: View) -> list[Attacked]:
@@ -157,9 +141,17 @@ def overall_success(run: Run) -> Estimate:
     """The share of verdicts that went the way of any attack, the control left out."""
     rubric = attacked_rubric(run)
     scored = [row for row in run.rows if row.unscored is None and row.tags != (CONTROL,)]
-    clusters = [row.cluster or row.id for row in scored]
-    several = 1 < len(set(clusters)) < len(clusters)
-    return estimate_mean([float(fooled(row, rubric)) for row in scored], clusters=clusters if several else None)
+    groups: dict[str, list[float]] = {}
+    for row in scored:
+        groups.setdefault(row.cluster or row.id, []).append(float(fooled(row, rubric)))
+    values = [value for group in groups.values() for value in group]
+    several = 1 < len(groups) < len(scored)
+    clusters = [name for name, group in groups.items() for _ in group]
+    found = estimate_mean(values, clusters=clusters if several else None)
+    if found.low is not None or not several:
+        return found
+    # Every cluster says the same, so how they vary is not known: each counts as one verdict.
+    return replace(estimate_mean([group[0] for group in groups.values()]), n=len(scored))
 
 
 def services(view: View) -> list[Service]:
@@ -168,7 +160,7 @@ def services(view: View) -> list[Service]:
         _service(task, view.short[judge_name(cell.run.manifest.judge)], cell.run)
         for task in view.of_kind("scored", "duel")
         for cell in task.cells
-        if cell.run.manifest.judge is not None
+        if cell.run.manifest.judge is not None and judge_name(cell.run.manifest.judge) != PEOPLE
     ]
 
 
@@ -177,7 +169,7 @@ def _service(task: TaskView, judge: str, run: Run) -> Service:
     if not any(row.extra.get("winner") for row in pairs):
         return Service(task, judge, run, None, None, None)
     judgements = from_rows(pairs)
-    longer = {sample.id: longer_side(sample) for sample in _pairs(run)}
+    longer = {sample.id: longer_side(sample) for sample in pairs_of(run.rows)}
     both = {str(row.fields[ORDER_FIELD]) for row in pairs} == BOTH_ORDERS
     again = self_consistency(judgements) if run.manifest.repeats > 1 else None
     return Service(

@@ -17,6 +17,7 @@ from evalkit.report.kinds import kind_of
 from evalkit.report.scale import Scale, lowest, scale_of
 
 _DUEL = {"win": "A wins", "loss": "B wins", "tie": "tie", "inconsistent": "orders disagree"}
+_OUTCOMES = {1.0: _DUEL["win"], 0.0: _DUEL["loss"], 0.5: _DUEL["tie"]}
 _WORTH = {"win": 1.0, "loss": 0.0, "tie": 0.5, "inconsistent": 0.5}
 _LABELS = {"win": "a", "loss": "b", "tie": "tie", "inconsistent": "orders disagree"}
 _ERROR = "error"
@@ -116,13 +117,13 @@ def _is_number(row: Row) -> bool:
 
 
 def _graded(rows: Mapping[str, Sequence[Row]]) -> dict[str, Mark]:
-    """AlpacaEval's graded preferences, one order for each pair."""
+    """AlpacaEval's graded preferences and the arena's votes: one order for each pair."""
     found = {}
     for sample, orders in rows.items():
         shares = [row.scores["win_rate"] for row in orders if row.unscored is None]
         if shares:
             mean = sum(shares) / len(shares)
-            found[sample] = Mark(mean, f"A wins {100 * mean:.0f} %")
+            found[sample] = Mark(mean, _OUTCOMES.get(mean, f"A wins {100 * mean:.0f} %"))
     return found
 
 

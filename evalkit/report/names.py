@@ -11,6 +11,7 @@ from evalkit.report.text import one_line, short_names
 
 _LONGEST = 36
 """Characters of a name; what is cut stands in its tooltip."""
+_LONGEST_TASK = 72
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,18 @@ def name_tasks(groups: Sequence[Sequence[Run]], runs: Sequence[Run], names: Name
     for addition in (subjects, rubrics, protocols, data):
         if len(set(addition)) > 1:
             titles = [_told_apart(title, extra, titles) for title, extra in zip(titles, addition, strict=True)]
+    cut = [_shortened(title) for title in titles]
+    titles = [short if cut.count(short) == 1 else title for title, short in zip(titles, cut, strict=True)]
     return [f"{n} · {number + 1}" if titles.count(n) > 1 else n for number, n in enumerate(titles)]
+
+
+def _shortened(title: str) -> str:
+    """A long title without its middle: tasks of one family often differ at the end."""
+    line = " ".join(title.split())
+    if len(line) <= _LONGEST_TASK:
+        return line
+    half = _LONGEST_TASK // 2
+    return f"{line[:half]}…{line[half + 1 - _LONGEST_TASK :]}"
 
 
 def _told_apart(title: str, extra: str, titles: Sequence[str]) -> str:
@@ -126,5 +138,5 @@ def _task_name(run: Run, runs: Sequence[Run], names: Names) -> str:
     if judge is None:
         return run.manifest.task
     subject = judged_run(run, runs)
-    task = subject.manifest.task if subject else run.manifest.task.removeprefix("judge-")
+    task = subject.manifest.task if subject else "responses"
     return f"{task} · reference score" if judge_name(judge) == "reference" else f"{task} · judged by {names.judge(run)}"

@@ -33,7 +33,8 @@ class Block:
     index: Mapping[str, Any]
     """Goes into the page's index: names, scores and where to find the texts."""
     chunks: tuple[str, ...]
-    cut: int
+    cut: Mapping[str, int]
+    """How many texts of a sample were cut, where any was."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def pack_block(task: TaskView, view: View, encoded: Encoded, samples: Sequence[s
     for start, texts in _sliced([encoded.texts[sample] for sample in samples], CHUNK):
         starts.append(start)
         chunks.append(pack_text(f'{{"shared":{shared},"samples":[{",".join(texts)}]}}'))
-    cut = sum(encoded.cut.get(sample, 0) for sample in samples)
+    cut = {sample: encoded.cut[sample] for sample in samples if sample in encoded.cut}
     return Block(_index(task, view, encoded.asks, samples, starts), tuple(chunks), cut)
 
 
@@ -146,6 +147,7 @@ def _index(
         "least": least_change(task.sample_scale),
         "top": task.sample_scale.top,
         "recorded": is_recorded(task.baseline.run.rows[0]) if task.baseline.run.rows else False,
+        "judging": task.shows_judge_prompt,
         "meaning": describe(task.sample_scale) if task.kind == "scored" else "",
         "models": [view.model_index(entry.model) for entry in task.cells],
         "judges": task.kind != "scored",

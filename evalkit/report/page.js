@@ -62,6 +62,19 @@
     button.addEventListener("click", () => sortTable(head.closest("table"), head.cellIndex, head.dataset.sort, head));
   }
 
+  // A table that is cut at the edge of the window says so.
+  const sideways = () => {
+    for (const frame of document.querySelectorAll(".scroll")) {
+      const rest = frame.scrollWidth - frame.clientWidth;
+      frame.classList.toggle("wider", rest > 1);
+      frame.classList.toggle("more", rest - frame.scrollLeft > 1);
+    }
+  };
+  for (const frame of document.querySelectorAll(".scroll")) frame.addEventListener("scroll", sideways, { passive: true });
+  for (const part of document.querySelectorAll("details")) part.addEventListener("toggle", sideways);
+  window.addEventListener("resize", sideways);
+  sideways();
+
   // Data --------------------------------------------------------------------------------------------------
 
   const unpack = async (id) => {
@@ -460,10 +473,10 @@
     const distinct = [...new Set(data.prompts)];
     return distinct.map((prompt, place) => {
       const names = task.models.filter((_, cell) => data.prompts[cell] === prompt).map((model) => index.models[model]);
-      const kind = task.recorded ? "The sample (recorded answers were scored, nothing was asked)" : "Prompt as sent";
-      const title = distinct.length > 1 ? `${kind} to ${names.join(", ")}` : kind;
+      const kind = task.judging ? "What the judge was sent" : task.recorded ? "The sample (recorded answers were scored, nothing was asked)" : "Prompt as sent";
+      const title = distinct.length > 1 ? `${kind} ${task.judging ? "about" : "to"} ${names.join(", ")}` : kind;
       const folded = element("details", "", element("summary", "", title), textBlock(shown(prompt)));
-      folded.open = place === 0 && prompt.length < 1500 && !data.compared.length;
+      folded.open = place === 0 && prompt.length < 1500 && !data.compared.length && !task.judging;
       return folded;
     });
   };

@@ -24,11 +24,14 @@ from evalkit.report.sidecar import sidecar_path, write_sidecar
 from evalkit.report.text import listed, plural, share, visible
 from evalkit.report.view import View, make_view
 from evalkit.report.watch import banner, reload_element
+from evalkit.report.words import names_or_count, opponents, uncompared
 
 MAX_BYTES = 25_000_000
 """What can still be mailed."""
 _RESERVE = 4_000
 """Bytes for the markup around the data."""
+_MOST_TITLES, _MOST_TASKS = 2, 3
+"""Comparisons and tasks that a title names; of more it says how many there are."""
 _SLOT = re.compile(r"\{\{(\w+)\}\}")
 _HERE = Path(__file__).parent
 
@@ -84,7 +87,7 @@ def write_report(
     max_bytes: int = MAX_BYTES,
     reload_every: int | None = None,
 ) -> list[Path]:
-    """Write the page, and beside it the samples that it had no room for.
+    """Write the page, and beside it the samples that it had no room for or whose texts it cut.
 
     Args: as `build_report`, and
         path: the file to write.
@@ -92,7 +95,7 @@ def write_report(
 
     Returns:
         The files written: the page, and `<name>.samples.parquet` (without pyarrow `.samples.jsonl.gz`) where samples
-        were left out.
+        were left out or cut.
 
     Raises:
         UsageError: as `build_report`.
@@ -104,9 +107,9 @@ def write_report(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, [page.html])
-        if not any(page.carried.left_out.values()):
+        if not any(page.carried.beside.values()):
             return [path]
-        write_sidecar(page.view, page.carried.left_out, beside)
+        write_sidecar(page.view, page.carried.beside, beside)
     except OSError as error:
         raise RecordError(
             f"cannot write the report to {path}: {error.strerror}; choose another place with -o"
@@ -116,16 +119,22 @@ def write_report(
 
 def default_title(view: View) -> str:
     """For example "sft and sft-2 against base", or what the only model was asked."""
-    titles = []
-    if len(view.models) == 1:
-        titles.append(f"{view.models[0]} on {listed([task.name for task in view.scored])}")
-    elif view.models:
-        titles.append(f"{listed(view.models[1:])} against {view.models[0]}")
+    titles = [f"{names_or_count(candidates)} against {base}" for base, candidates in opponents(view).items()]
+    if apart := uncompared(view):
+        titles.append(_asked(view, apart))
+    if len(titles) > _MOST_TITLES:
+        titles = [_asked(view, view.models)]
     if view.contestants:
-        titles.append(f"{listed(view.contestants)} head to head")
+        titles.append(f"{names_or_count(view.contestants)} head to head")
     if view.on_trial:
-        titles.append(f"{listed(view.on_trial)} on trial")
+        titles.append(f"{names_or_count(view.on_trial)} on trial")
     return "; ".join(titles)
+
+
+def _asked(view: View, models: Sequence[str]) -> str:
+    """Models, and what they were asked."""
+    tasks = [task.name for task in view.scored if any(cell.model in models for cell in task.cells)]
+    return f"{names_or_count(models)} on {listed(tasks) if len(tasks) <= _MOST_TASKS else plural(len(tasks), 'task')}"
 
 
 def _build(view: View, frame: _Frame) -> _Page:
@@ -197,17 +206,18 @@ def carried_words(view: View, carried: Carried, sidecar: str | None) -> str:
     kept = sum(part.carried for part in carried.shares.values())
     telling = sum(part.telling for part in carried.shares.values())
     telling_kept = sum(part.telling_carried for part in carried.shares.values())
+    where = sidecar or "the folders of the runs"
     if kept == total:
         words = f"All {plural(total, 'sample')} are in this page."
     else:
         which = f"all {telling:,}" if telling_kept == telling else f"{telling_kept:,} of the {telling:,}"
         rest = f"{share(kept - telling_kept, total - telling)} of the other {total - telling:,}"
-        where = sidecar or "the folders of the runs"
         words = (
             f"{kept:,} of {plural(total, 'sample')} are in this page: {which} that are wrong, unscored or changed, and "
             f"{rest}, drawn at random. The others are in {where}."
         )
     if carried.cut:
         were = "was" if carried.cut == 1 else "were"
-        words += f" {plural(carried.cut, 'text')} of more than {carried.text_limit:,} characters {were} cut."
+        long = f"{plural(carried.cut, 'text')} of more than {carried.text_limit:,} characters"
+        words += f" {long} {were} cut; the whole texts are in {where}."
     return words

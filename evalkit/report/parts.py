@@ -41,6 +41,10 @@ class Part:
         return tag("section", heading, self.body, id=self.identity, aria_labelledby=f"{self.identity}-title")
 
 
+_WIDE, _WIDEST = 7, 14
+"""Tables of more columns are set smaller on paper, where nobody can scroll."""
+
+
 def note(*children: Child) -> Html:
     return tag("p", children, class_="note")
 
@@ -49,12 +53,13 @@ def table(caption: str, columns: Sequence[Column], rows: Iterable[Child], *, cla
     """A table in a frame that scrolls sideways on a narrow screen; page.js makes its columns sortable."""
     head = tag("tr", (_head(column) for column in columns))
     sortable = any(column.sortable for column in columns)
+    size = "widest" if len(columns) > _WIDEST else "wide" if len(columns) > _WIDE else ""
     content = tag(
         "table",
         tag("caption", tag("span", caption)),
         tag("thead", head),
         tag("tbody", rows),
-        class_=f"{class_} sortable".strip() if sortable else class_ or None,
+        class_=" ".join(filter(None, [class_, size, "sortable" if sortable else ""])) or None,
     )
     return tag("div", content, class_="scroll", tabindex=0, role="group", aria_label=caption)
 

@@ -44,8 +44,9 @@ class SampleWriter:
         first = next(part[0] for part in rows if part)
         answers = [[self._row(row) for row in part] for part in rows]
         value: dict[str, Any] = {"p": self._prompts(sample, rows), "r": answers}
-        if self.task.kind != "scored":
+        if self.task.kind != "scored" or self.task.shows_judge_prompt:
             value["i"] = self._text(self._asked_words(sample))
+        if self.task.kind != "scored":
             value["c"] = [[name, self._text(text)] for name, text in _compared(self.task, first)]
         others = [[self._other(other, sample) for other in entry.others] for entry in self.task.cells]
         if any(others):
@@ -72,9 +73,10 @@ class SampleWriter:
         self.asks.setdefault(sample, one_line(self._asked_words(sample) or (text if own is None else own), _SNIPPET))
         if own is None or len(ends[0]) + len(ends[1]) < 20:
             return [-1, self._text(text)]
+        cut = self._text(ends[0]), self._text(ends[1])
         if ends not in self.numbers:
             self.numbers[ends] = len(self.shared)
-            self.shared.append((self._text(ends[0]), self._text(ends[1])))
+            self.shared.append(cut)
         return [self.numbers[ends], self._text(own)]
 
     def _asked_words(self, sample: str) -> str:
@@ -140,8 +142,7 @@ class SampleWriter:
         if len(text) <= self.limit:
             return text
         self.cut += 1
-        whole = f"{len(text):,} characters in all; the rest is in the run's samples.jsonl"
-        return f"{text[: self.limit]}\n[… cut here: {whole}]"
+        return f"{text[: self.limit]}\n[… cut here: {len(text):,} characters in all]"
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, str):

@@ -41,8 +41,8 @@ class Carried:
     """One for each task."""
     shares: Mapping[str, Share]
     """By task key."""
-    left_out: Mapping[str, frozenset[str]]
-    """Sample ids that are not in the page, by task key."""
+    beside: Mapping[str, frozenset[str]]
+    """Sample ids that are not in the page, or with a text that was cut there, by task key."""
     text_limit: int
 
     @property
@@ -53,7 +53,7 @@ class Carried:
     @property
     def cut(self) -> int:
         """Texts that were cut at the limit."""
-        return sum(block.cut for block in self.blocks)
+        return sum(sum(block.cut.values()) for block in self.blocks)
 
 
 Telling = Mapping[str, frozenset[str]]
@@ -137,13 +137,14 @@ def _pack(view: View, kept: Sequence[tuple[str, str]], telling: Telling, plan: _
     chosen: dict[str, set[str]] = {task.key: set() for task in view.tasks}
     for key, sample in kept:
         chosen[key].add(sample)
-    blocks = []
+    blocks: list[Block] = []
+    beside: dict[str, frozenset[str]] = {}
     for task in view.tasks:
         samples = [sample for sample in task.sample_ids if sample in chosen[task.key]]
         blocks.append(pack_block(task, view, plan.encoded[task.key], samples))
+        beside[task.key] = frozenset(task.sample_ids) - chosen[task.key] | frozenset(blocks[-1].cut)
     shares = {task.key: _share(task, chosen[task.key], telling[task.key]) for task in view.tasks}
-    left_out = {task.key: frozenset(task.sample_ids) - chosen[task.key] for task in view.tasks}
-    return Carried(tuple(blocks), shares, left_out, plan.limit)
+    return Carried(tuple(blocks), shares, beside, plan.limit)
 
 
 def _share(task: TaskView, chosen: set[str], telling: frozenset[str]) -> Share:

@@ -110,7 +110,7 @@ def scale_of(runs: Sequence[Run], metric: str | None = None) -> Scale:
     low, top = (lowest(manifest), manifest.scale) if name == manifest.primary else (0.0, 1.0)
     bounded = all(low <= value <= top for value in values)
     binary = (low, top) == (0.0, 1.0) and bool(by_sample) and by_sample <= _TWO_VALUES
-    return Scale(top if bounded else None, low if bounded else 0.0, binary, higher_is_better(name))
+    return Scale(top if bounded else None, low if bounded else 0.0, binary, higher_is_better(name, runs[0]))
 
 
 def lowest(manifest: Manifest) -> float:

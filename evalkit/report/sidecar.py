@@ -1,4 +1,7 @@
-"""The samples a page had no room for, in a file beside it: Parquet where pyarrow is there, else compressed JSONL."""
+"""The samples a page had no room for or whose texts it cut, whole in a file beside it.
+
+Parquet where pyarrow is there, else compressed JSONL.
+"""
 
 import gzip
 import json
@@ -20,26 +23,26 @@ def sidecar_path(page: Path) -> Path:
     return page.with_name(f"{page.stem}.samples.{ending}")
 
 
-def write_sidecar(view: View, left_out: Mapping[str, frozenset[str]], path: Path) -> None:
-    """Write every row of the samples left out; task, model and run stand with each."""
+def write_sidecar(view: View, samples: Mapping[str, frozenset[str]], path: Path) -> None:
+    """Write every row of some samples, by task key; task, model and run stand with each."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         if path.suffix == ".parquet":
-            _write_parquet(_rows(view, left_out), temporary)
+            _write_parquet(_rows(view, samples), temporary)
         else:
             with gzip.open(temporary, "wt", encoding="utf-8", errors="backslashreplace") as stream:
-                stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(view, left_out))
+                stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in _rows(view, samples))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _rows(view: View, left_out: Mapping[str, frozenset[str]]) -> Iterator[dict[str, Any]]:
+def _rows(view: View, samples: Mapping[str, frozenset[str]]) -> Iterator[dict[str, Any]]:
     for task in view.tasks:
         for entry in task.cells:
             about = {"task": task.name, "model": entry.run.manifest.model, "run": entry.run.id}
-            left = (rows for sample, rows in entry.rows.items() if sample in left_out[task.key])
-            yield from ({**about, **_content(row)} for rows in left for row in rows)
+            wanted = (rows for sample, rows in entry.rows.items() if sample in samples[task.key])
+            yield from ({**about, **_content(row)} for rows in wanted for row in rows)
 
 
 def _content(row: Row) -> dict[str, Any]:
@@ -50,7 +53,7 @@ def _content(row: Row) -> dict[str, Any]:
 
 
 def _write_parquet(rows: Iterator[dict[str, Any]], path: Path) -> None:
-    """One column for each plain field; prompts of several turns, targets, scores and extras as JSON text."""
+    """One column for each plain field; prompts of several turns, targets, scores, fields and extras as JSON text."""
     import pyarrow
     import pyarrow.parquet
 
@@ -65,7 +68,7 @@ def _write_parquet(rows: Iterator[dict[str, Any]], path: Path) -> None:
 
 
 _TEXTS = ("task", "model", "run", "id", "response", "unscored", "detail", "cluster", "finish")
-_JSON = ("prompt", "target", "scores", "tags", "extra")
+_JSON = ("prompt", "target", "scores", "tags", "fields", "extra")
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
+from evalkit.arena.voted_runs import PEOPLE
 from evalkit.report.answer import Answer
 from evalkit.report.duels import EVEN, Duel, Tournament, duels, tournaments
 from evalkit.report.judging import Attacked, Trial, attacked, overall_success, trials
 from evalkit.report.pair import Change
+from evalkit.report.people import graded
 from evalkit.report.shares import ends, percent
 from evalkit.report.text import listed, plural
 from evalkit.report.view import View
@@ -25,9 +27,13 @@ def duel_answers(view: View) -> Iterator[Answer]:
     for one in tournaments(view):
         met = [duel for duel in duels(view) if duel.judge == one.judge and _rubric(duel) == one.rubric]
         if len(met) == 1:
-            yield Answer(f"{_won(met[0])}, says {one.judge}.", (f"{_rate(met[0])}.",), met[0].change)
+            yield Answer(f"{_won(met[0])}, {_says(one)}.", (f"{_rate(met[0])}.",), met[0].change)
         elif met:
             yield _ranking(view, one, met)
+
+
+def _says(one: Tournament) -> str:
+    return "say people" if one.judge == PEOPLE else f"says {one.judge}"
 
 
 def _rubric(duel: Duel) -> str:
@@ -58,7 +64,7 @@ def _ranking(view: View, one: Tournament, met: Sequence[Duel]) -> Answer:
     lead = f"{first[0]} is the best" if len(first) == 1 else f"{listed(first)} are not told apart as the best"
     more = f" … and {plural(len(met) - _SPOKEN, 'more pair')}." if len(met) > _SPOKEN else "."
     return Answer(
-        f"{lead} of {count} models, says {one.judge}.",
+        f"{lead} of {count} models, {_says(one)}.",
         ("; ".join(_rate(duel) for duel in met[:_SPOKEN]) + more,),
         "better" if len(first) == 1 else "unclear",
     )
@@ -67,6 +73,11 @@ def _ranking(view: View, one: Tournament, met: Sequence[Duel]) -> Answer:
 def trial_answers(view: View) -> Iterator[Answer]:
     """One answer for each judge on trial, and one for a judge that was only attacked."""
     fooled = {one.judge: _fooled(one) for one in attacked(view)}
+    for checked in graded(view):
+        more = fooled.pop(checked.judge, "")
+        yield Answer(
+            checked.words, (more,) if more else (), "better" if (checked.card.spearman.low or 0) > 0 else "unclear"
+        )
     for task in view.of_kind("audit"):
         for one in trials(task):
             yield Answer(one.words, (fooled.pop(one.judge, ""),) if fooled.get(one.judge) else (), _trusted(one))

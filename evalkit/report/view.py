@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from evalkit.arena.voted_runs import PROTOCOL as VOTES
 from evalkit.compare import Comparison, NotComparable, adjusted, compare_runs
 from evalkit.errors import UsageError
 from evalkit.record import Row, Run
@@ -19,6 +20,7 @@ from evalkit.report.marks import is_plain, mark_metric, mark_scale
 from evalkit.report.names import Names, judged_run, name_models, name_tasks
 from evalkit.report.pair import ALPHA, EQUIVALENT, Change, Pair, make_pair
 from evalkit.report.scale import Scale, scale_of
+from evalkit.snapshots import is_abandoned
 from evalkit.stats.paired import PairedComparison, compare_paired
 
 __all__ = ["ALPHA", "EQUIVALENT", "Cell", "Change", "Pair", "TaskView", "View", "compare_samples", "make_view"]
@@ -59,6 +61,11 @@ class TaskView:
     @property
     def judge(self) -> Mapping[str, Any] | None:
         return self.baseline.run.manifest.judge
+
+    @property
+    def shows_judge_prompt(self) -> bool:
+        """Whether the only prompt that is known is the judge's: the Run that it judged is not part of the report."""
+        return self.judge is not None and self.baseline.judged is None and self.protocol != VOTES
 
     @cached_property
     def is_plain(self) -> bool:
@@ -242,7 +249,8 @@ def _notes(tasks: Sequence[TaskView]) -> list[str]:
             manifest = cell.run.manifest
             if manifest.status != "complete":
                 rows = f"{len(cell.run.rows):,} of {manifest.samples:,} rows are here"
-                notes.append(f"{cell.model} on {task.name} is {manifest.status}: {rows}.")
+                state = "was killed" if is_abandoned(cell.run) else f"is {manifest.status}"
+                notes.append(f"{cell.model} on {task.name} {state}: {rows}.")
             notes.extend(f"{cell.model} on {task.name}: {damage}." for damage in cell.run.damage)
             if cell.refused:
                 notes.append(f"{cell.model} is not compared with {task.baseline.model} on {task.name}: {cell.refused}.")

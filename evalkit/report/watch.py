@@ -1,7 +1,8 @@
 """Runs that still go on in, a page that keeps up with them out, until all of them have ended.
 
 Once a second the files of the Runs are looked at, not read; where one changed, the page is written anew, as rarely as
-building it demands. The page says that it is live and loads itself again; the last one written does not.
+building it demands. The page says that it is live and loads itself again; the last one written does not. A Run that was
+killed has ended too.
 """
 
 import math
@@ -16,6 +17,7 @@ from evalkit.models.signals import Interrupts
 from evalkit.record import RUN_FILE, SAMPLES_FILE, Run, read_run
 from evalkit.report.html import Html, tag, trusted
 from evalkit.report.text import plural
+from evalkit.snapshots import is_abandoned
 
 POLL = 1.0
 """Seconds between two looks at the files."""
@@ -74,13 +76,15 @@ def _follow(current: list[Run], write: Write, clock: Clock, interrupts: Interrup
             took = clock.now() - began
             due = clock.now() + _SHARE * took
             every = max(EVERY, math.ceil((_SHARE + 1) * took))
+        elif not any(is_going_on(run) for run in current):
+            return
         clock.sleep(POLL)
         interrupts.raise_if_any()
 
 
 def is_going_on(run: Run) -> bool:
-    """Whether rows may still come."""
-    return run.manifest.status == "running"
+    """Whether rows may still come: it is running, and was not killed."""
+    return run.manifest.status == "running" and not is_abandoned(run)
 
 
 def _signature(run: Run) -> Signature:
@@ -99,8 +103,10 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 def _again(run: Run) -> Run:
     """The Run as it is now; as it was where it cannot be read at this moment, and then it is not at its end."""
+    if run.path is None:
+        return run
     try:
-        return read_run(run.path or Path())
+        return read_run(run.path)
     except (RecordError, UsageError, OSError):
         return replace(run, manifest=replace(run.manifest, status="running"))
 

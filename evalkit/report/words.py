@@ -10,6 +10,8 @@ from evalkit.report.verdicts import duel_answers, trial_answers
 from evalkit.report.view import EQUIVALENT, Cell, Pair, TaskView, View
 from evalkit.stats.power import items_needed
 
+_NAMED = 4
+"""Of more models or tasks than these only the number is put into words."""
 _EXPLAINED = 3
 """With more open questions than these, how many samples they would take is not put into words."""
 
@@ -69,6 +71,27 @@ def findings(view: View) -> list[Finding]:
     return [Finding(task, cell, cell.pair) for task in view.tasks for cell in task.candidates if cell.pair]
 
 
+def opponents(view: View) -> dict[str, list[str]]:
+    """Baseline → the models that are compared with it, on whichever task."""
+    found: dict[str, list[str]] = {}
+    for finding in findings(view):
+        candidates = found.setdefault(finding.task.baseline.model, [])
+        if finding.cell.model not in candidates:
+            candidates.append(finding.cell.model)
+    return found
+
+
+def uncompared(view: View) -> list[str]:
+    """The models with scores that are compared with no other, and that no other is compared with."""
+    met = opponents(view)
+    return [model for model in view.models if model not in met and not any(model in one for one in met.values())]
+
+
+def names_or_count(models: Sequence[str]) -> str:
+    """The models by name, or how many they are where a list would be hard to read."""
+    return listed(models) if len(models) <= _NAMED else plural(len(models), "model")
+
+
 def answers(view: View) -> list[Answer]:
     """One answer for each candidate (or what the only model scored), each judge of pairs and each judge on trial."""
     return [*(_score_answers(view) if view.scored else ()), *duel_answers(view), *trial_answers(view)]
@@ -107,8 +130,14 @@ def _headline(model: str, baseline: str, found: Sequence[Finding], by_change: di
         where = found[0].task.name if len(found) == 1 else f"{better or worse} of {count}"
         return f"{model} {how} {baseline} on {where}."
     if len(by_change["unchanged"]) == len(found):
-        return f"{model} is as good as {baseline} on {listed([f.task.name for f in found])}."
-    return f"No difference between {model} and {baseline} is proven on {listed([f.task.name for f in found])}."
+        return f"{model} is as good as {baseline} on {_where(found, 'all')}."
+    return f"No difference between {model} and {baseline} is proven on {_where(found, 'any of')}."
+
+
+def _where(found: Sequence[Finding], every: str) -> str:
+    """The tasks by name, or how many they are."""
+    names = [finding.task.name for finding in found]
+    return listed(names) if len(names) <= _NAMED else f"{every} {len(names)} tasks"
 
 
 def _rest(by_change: dict[str, list[Finding]]) -> Iterator[str]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit.errors import DataError, UsageError
 from evalkit.judge.audit.pairs import majority
 from evalkit.record import Run, write_text
+from evalkit.report.scale import lowest
 from evalkit.review.items import Item
 from evalkit.review.scales import SCALES, Scale
 from evalkit.review.store import GivenLabel, by_item
@@ -98,7 +99,7 @@ def judge_corrected_mean(run: Run, labels: Iterable[HumanLabel]) -> "Estimate":
     Prediction-powered inference (`stats.ppi`); the samples of one cluster are one unit. The labelled samples must be a
     random draw, as the review page hands them out.
 
-    Raises UsageError where the labels are not in the judge's unit.
+    Raises UsageError where the labels cannot be told in the judge's unit (`can_correct`).
     """
     from evalkit.stats.ppi import prediction_powered_mean
 
@@ -119,22 +120,37 @@ def judge_corrected_mean(run: Run, labels: Iterable[HumanLabel]) -> "Estimate":
     return prediction_powered_mean(truth, guess, elsewhere)
 
 
-def _human_scores(run: Run, labels: Iterable[HumanLabel]) -> dict[str, float]:
-    """Mean human score by the row id of a judged Run."""
+def people_shares(run: Run, labels: Iterable[HumanLabel]) -> dict[str, float]:
+    """People's mean scores of a Run's responses as shares of their scale, by the row id of a judgement of them.
+
+    The labels may be about the Run itself, or about the Run whose responses it judges.
+    """
     owners = {run.id, str((run.manifest.judge or {}).get("run"))}
     collected: dict[str, list[float]] = {}
     for label in labels:
-        if label.run not in owners or label.score is None:
-            continue
-        high = SCALES[label.scale].high
-        if high != run.manifest.scale:
+        if label.run in owners and label.score is not None:
+            scale = SCALES[label.scale]
+            row = f"{label.id}#{label.repeat}" if label.repeat else label.id
+            collected.setdefault(row, []).append((label.score - scale.low) / (scale.high - scale.low))
+    return {row: sum(shares) / len(shares) for row, shares in collected.items()}
+
+
+def _human_scores(run: Run, labels: Iterable[HumanLabel]) -> dict[str, float]:
+    """Mean human score by the row id of a judged Run, in the judge's unit."""
+    given = list(labels)
+    low, top = lowest(run.manifest), run.manifest.scale
+    for name in {label.scale for label in given}:
+        if not can_correct(run, SCALES[name]):
             raise UsageError(
-                f"run {run.id} is judged up to {run.manifest.scale:g} and the labels are on {label.scale}: review it "
-                "on the judge's scale"
+                f"run {run.id} is judged from {low:g} to {top:g} and the labels are on {name}: review it on the "
+                "judge's scale"
             )
-        sample = f"{label.id}#{label.repeat}" if label.repeat and run.manifest.judge else label.id
-        collected.setdefault(sample, []).append(label.score)
-    return {sample: sum(scores) / len(scores) for sample, scores in collected.items()}
+    return {row: low + share * (top - low) for row, share in people_shares(run, given).items()}
+
+
+def can_correct(run: Run, scale: Scale) -> bool:
+    """Whether people's scores say what they would have given in the judge's unit."""
+    return run.manifest.judge is not None and scale.fits(lowest(run.manifest), run.manifest.scale)
 
 
 def _lines(items: Sequence[Item], labels: Iterable[GivenLabel], scale: Scale) -> Iterator[tuple[str, str]]:

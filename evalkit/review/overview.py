@@ -106,7 +106,13 @@ class OverviewPages:
         scores = "; ".join(f"{name}: {self._pages.said(item, label)}" for name, label in labelled[item.key].items())
         judge = "; ".join(f"{verdict.source}: {verdict.shown}" for verdict in item.verdicts) or NOT_KNOWN
         name = tag("a", item.sample, href=link(f"/item/{item.key}", reviewer))
-        return (name, self._pages.short(item), scores, judge, "disputed" if disputed else "agreed")
+        return (name, self._pages.short(item), scores, judge, "disputed" if disputed else _state(item, labelled))
+
+
+def _state(item: Item, labelled: Labelled) -> str:
+    """How an item stands about which nobody disagrees."""
+    given = scored_values(labelled[item.key])
+    return "skipped" if not given else "agreed" if len(given) + len(item.verdicts) > 1 else "one score"
 
 
 def _judge_mean(run: Run) -> Metric:

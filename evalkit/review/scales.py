@@ -75,6 +75,12 @@ class Scale:
             return share
         return self.low + share * (self.high - self.low)
 
+    def fits(self, low: float, high: float) -> bool:
+        """Whether scores here can be told on a judge's scale: grades as other grades, a pass only as a pass."""
+        if self.name == "pairwise":
+            return False
+        return (low, high) == (self.low, self.high) or (self.name != "pass-fail" and high > 1)
+
     def disagree(self, values: list[float]) -> bool:
         """Whether scores of one item are as far apart as a dispute."""
         return bool(values) and max(values) - min(values) >= self.dispute

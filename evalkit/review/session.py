@@ -13,7 +13,7 @@ from evalkit.record import Run
 from evalkit.report.text import visible
 from evalkit.review.agreement import Agreement, measure
 from evalkit.review.items import Item, default_scale, make_items
-from evalkit.review.labels import export_labels, human_labels, judge_corrected_mean, labels_text
+from evalkit.review.labels import can_correct, export_labels, human_labels, judge_corrected_mean, labels_text
 from evalkit.review.queue import Queue
 from evalkit.review.scales import Scale, get_scale
 from evalkit.review.store import GivenLabel, LabelStore, by_item
@@ -128,9 +128,7 @@ class Review:
             return known
 
     def _correct(self, labels: Sequence[GivenLabel]) -> "list[tuple[Run, Estimate]]":
-        judged = [run for run in self.runs if run.manifest.judge and run.manifest.scale == self.scale.high]
-        if self.scale.name == "pairwise" or not judged:
-            return []
+        judged = [run for run in self.runs if can_correct(run, self.scale)]
         human = human_labels(self.items, labels, self.scale)
         found = [(run, judge_corrected_mean(run, human)) for run in judged]
         return [(run, estimate) for run, estimate in found if estimate.n >= FEWEST_FOR_MEAN]

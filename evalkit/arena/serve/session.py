@@ -2,6 +2,7 @@
 
 import random
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 MAX_WAITING = 32
 """Battles whose answers are being written at once."""
 _KEPT_DUELS = 256
+_MOST_HALVINGS = 6
+"""A model that fails all the time still comes now and then, for its server may be back."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Arena:
         self._lock = threading.Lock()
         self._asking = threading.Lock()
         self._duels: dict[str, Duel] = {}
+        self._faults: Counter[str] = Counter()
+        """How often each model has failed since it last answered."""
         self._rated: dict[tuple[By, bool], tuple[int, Standings | None]] = {}
         self.journal = Journal(journal)
 
@@ -149,7 +154,10 @@ class Arena:
         self.journal.close()
 
     def _weights(self) -> dict[Pair, float]:
-        return pair_weights(self.models, chosen_votes(self.journal.votes(), "people"))
+        """How likely each pair is; halved for every answer that one of the two has failed to give."""
+        weights = pair_weights(self.models, chosen_votes(self.journal.votes(), "people"))
+        faults = {pair: min(self._faults[pair[0]] + self._faults[pair[1]], _MOST_HALVINGS) for pair in weights}
+        return {pair: weight / 2 ** faults[pair] for pair, weight in weights.items()}
 
     def _check_free(self) -> None:
         if sum(not duel.done for duel in list(self._duels.values())) >= MAX_WAITING:
@@ -159,9 +167,17 @@ class Arena:
         self.journal.set_turn(battle.id, len(turns) - 1, turns[-1])
         self._ask(battle.id, (battle.model_a, battle.model_b), turns)
 
+    def _keep(self, battle: str, number: int, turn: Turn, pair: Pair) -> None:
+        self.journal.set_turn(battle, number, turn)
+        for name, side in zip(pair, self._duels[battle].sides, strict=True):
+            if side.fault is None:
+                self._faults[name] = 0
+            elif side.wanted():
+                self._faults[name] += 1
+
     def _ask(self, battle: str, pair: Pair, turns: Sequence[Turn]) -> None:
         number = len(turns) - 1
-        duel = Duel(turns[-1].prompt, lambda turn: self.journal.set_turn(battle, number, turn))
+        duel = Duel(turns[-1].prompt, lambda turn: self._keep(battle, number, turn, pair))
         with self._lock:
             finished = [name for name, one in self._duels.items() if one.done]
             for name in finished[: max(0, len(self._duels) - _KEPT_DUELS)]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from evalkit.arena.voted_runs import PEOPLE
 from evalkit.report.duels import EVEN, Duel, Meeting, Tournament, duels, tournaments
 from evalkit.report.html import Html, tag
 from evalkit.report.parts import Column, Part, cell, change_mark, diverging, note, row, samples_link, table
@@ -67,7 +68,7 @@ def _tournament(view: View, one: Tournament) -> Html:
     warnings = [warning.rstrip(".") for warning in one.standings.warnings]
     return tag(
         "article",
-        tag("h3", f"Judged by {one.judge}, rubric “{one.rubric}”"),
+        tag("h3", "Votes of people" if one.judge == PEOPLE else f"Judged by {one.judge}, rubric “{one.rubric}”"),
         tag("div", _ratings(view, one), _matrix(view, one), class_="columns"),
         note(f"To know: {'; '.join(warnings)}.") if warnings else None,
     )

@@ -6,6 +6,8 @@ from evalkit.judge.jury import Standing
 from evalkit.report.html import Child, Html, tag
 from evalkit.report.judging import Jury, Service, attacked, juries, services
 from evalkit.report.parts import Column, Part, cell, note, row, samples_link, table
+from evalkit.report.people import graded
+from evalkit.report.sections.people import people
 from evalkit.report.sections.trials import attacks, reasons, trial
 from evalkit.report.shares import ends, estimate_cell, percent, plain
 from evalkit.report.svg import interval_bar
@@ -17,6 +19,7 @@ from evalkit.stats.intervals import Estimate
 def judges(view: View) -> Part | None:
     """Everything the Runs know of their judges; None where nothing was judged."""
     blocks: list[Child] = [trial(task) for task in view.of_kind("audit")]
+    blocks += [people(found) for found in [graded(view)] if found]
     blocks += [attacks(found) for found in [attacked(view)] if found]
     blocks += [_service_table(found) for found in [services(view)] if found]
     blocks += [_jury(jury) for jury in juries(view)]

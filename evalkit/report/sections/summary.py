@@ -1,8 +1,9 @@
 """The first screen: who was compared on what, the answer in words, the matrix, the gate's verdict, cost and time."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
+from evalkit.record import Run
 from evalkit.report.gate_view import GateView
 from evalkit.report.html import Child, Html, tag
 from evalkit.report.parts import Column, change_mark, model_name, note, row, table
@@ -10,8 +11,8 @@ from evalkit.report.sections.battles import duel_table
 from evalkit.report.sections.leaks import warnings
 from evalkit.report.svg import interval_bar
 from evalkit.report.text import compact, duration, listed, plural
-from evalkit.report.view import ALPHA, EQUIVALENT, Cell, TaskView, View, is_reference
-from evalkit.report.words import Finding, answers
+from evalkit.report.view import ALPHA, EQUIVALENT, TaskView, View, is_reference
+from evalkit.report.words import Finding, answers, names_or_count, opponents, uncompared
 
 _GATE_WORDS = {
     "PASS": "passed",
@@ -19,6 +20,14 @@ _GATE_WORDS = {
     "INCONCLUSIVE": "inconclusive",
     "UNDECIDABLE": "could not decide",
 }
+
+
+_SPOKEN = 4
+"""More answers are set smaller; more models without a comparison are only counted."""
+_ACROSS = 4
+"""Models that stand side by side in the matrix without a look at how many tasks there are."""
+_MOST_TASKS = 6
+"""Tasks that are named; of more, the matrix names them."""
 
 
 def summary(view: View, title: str) -> Html:
@@ -45,14 +54,50 @@ def subject(view: View) -> str:
 
 
 def _scored(view: View) -> Iterator[str]:
-    if view.scored:
-        tasks = listed([task.name for task in view.scored])
-        samples = plural(sum(len(task.sample_ids) for task in view.scored), "sample")
-        if len(view.models) == 1:
-            yield f"{view.models[0]} on {tasks}: {samples}."
-        else:
-            others = listed(view.models[1:])
-            yield f"{others} against the baseline {view.models[0]} on {tasks}: {samples} for each model."
+    if not view.scored:
+        return
+    yield from (f"{text}." for text in _compared(view))
+    apart = uncompared(view)
+    if len(apart) > _SPOKEN:
+        yield f"{plural(len(apart), 'model')} have nothing to be compared with."
+    else:
+        yield from (f"{model} on {_tasks_of(view, [model])}: {_samples_of(view, [model])}." for model in apart)
+
+
+def _compared(view: View) -> Iterator[str]:
+    for baseline, candidates in opponents(view).items():
+        models = [baseline, *candidates]
+        each = " for each model" if _ran_the_same(view, models) else " a model; not every one ran every task"
+        against = f"{names_or_count(candidates)} against the baseline {baseline}"
+        yield f"{against} on {_tasks_of(view, models)}: {_samples_of(view, models)}{each}"
+
+
+def _tasks_of(view: View, models: Sequence[str]) -> str:
+    names = [task.name for task in view.scored if any(cell.model in models for cell in task.cells)]
+    return listed(names) if len(names) <= _MOST_TASKS else plural(len(names), "task")
+
+
+def _ran_the_same(view: View, models: Sequence[str]) -> bool:
+    ran = {tuple((cell.task, cell.rows) for cell in _ran(view, model)) for model in models}
+    return len(ran) == 1
+
+
+def _samples_of(view: View, models: Sequence[str]) -> str:
+    """How many samples the models have: one number, or the smallest and the largest."""
+    counts = sorted(sum(cell.rows for cell in _ran(view, model)) for model in models)
+    few = f"{counts[0]:,} to " if counts[0] != counts[-1] else ""
+    return few + plural(counts[-1], "sample")
+
+
+class _Ran(NamedTuple):
+    """How many samples of a task a model has."""
+
+    task: str
+    rows: int
+
+
+def _ran(view: View, model: str) -> list[_Ran]:
+    return [_Ran(task.key, len(cell.rows)) for task in view.scored for cell in task.cells if cell.model == model]
 
 
 def _met(view: View) -> Iterator[str]:
@@ -60,13 +105,14 @@ def _met(view: View) -> Iterator[str]:
     if tasks:
         judges = listed(list(dict.fromkeys(cell.model for task in tasks for cell in task.cells)))
         pairs = plural(sum(len(task.sample_ids) for task in tasks), "pair")
-        yield f"{listed(view.contestants)} head to head before {judges}: {pairs} of responses."
+        yield f"{names_or_count(view.contestants)} head to head before {judges}: {pairs} of responses."
 
 
 def _tried(view: View) -> Iterator[str]:
     if view.on_trial:
         pairs = sum(len(task.sample_ids) for task in view.of_kind("audit"))
-        yield f"{listed(view.on_trial)} on trial as a judge, on {plural(pairs, 'pair')} that people judged."
+        how = f"on {plural(pairs, 'pair')} that people judged" if pairs else "under attack"
+        yield f"{listed(view.on_trial)} on trial as a judge, {how}."
 
 
 def _answers(view: View) -> Html:
@@ -79,7 +125,7 @@ def _answers(view: View) -> Html:
         )
         for answer in answers(view)
     ]
-    return tag("div", blocks, class_="answers")
+    return tag("div", blocks, class_="answers many" if len(blocks) > _SPOKEN else "answers")
 
 
 def _gate(gate: GateView) -> Html:
@@ -96,16 +142,29 @@ def _gate(gate: GateView) -> Html:
 
 
 def _matrix(view: View) -> Html:
-    columns = [Column("Task", numeric=False, sortable=False)]
-    columns += [Column(model_name(view, model), sortable=False) for model in view.models]
-    rows = (_matrix_row(view, task) for task in view.scored)
-    return table("Every model on every task, with 95 % intervals", columns, rows, class_="matrix")
+    """Tasks down and models across; the other way round where that makes a table of many models narrower."""
+    caption = "Every model on every task, with 95 % intervals"
+    if len(view.models) > max(_ACROSS, len(view.scored)):
+        columns = [Column("Model", numeric=False, sortable=False)]
+        columns += [Column(_task_head(task), sortable=False) for task in view.scored]
+        rows = [_model_row(view, model) for model in view.models]
+    else:
+        columns = [Column("Task", numeric=False, sortable=False)]
+        columns += [Column(model_name(view, model), sortable=False) for model in view.models]
+        rows = [_task_row(view, task) for task in view.scored]
+    return table(caption, columns, rows, class_="matrix")
 
 
-def _matrix_row(view: View, task: TaskView) -> Html:
-    cells = {cell.model: cell for cell in task.cells}
-    head = (tag("a", task.name, href=f"#{task.key}"), tag("span", _measured(task), class_="small"))
-    return row(head, *(_matrix_cell(view, task, model, cells.get(model)) for model in view.models))
+def _task_row(view: View, task: TaskView) -> Html:
+    return row(_task_head(task), *(_matrix_cell(view, task, model, model) for model in view.models))
+
+
+def _model_row(view: View, model: str) -> Html:
+    return row(model_name(view, model), *(_matrix_cell(view, task, model, task.name) for task in view.scored))
+
+
+def _task_head(task: TaskView) -> Child:
+    return (tag("a", task.name, href=f"#{task.key}"), tag("span", _measured(task), class_="small"))
 
 
 def _measured(task: TaskView) -> str:
@@ -113,10 +172,14 @@ def _measured(task: TaskView) -> str:
     return ", ".join([" ".join([task.metric, task.scale.words]).strip(), task.protocol])
 
 
-def _matrix_cell(view: View, task: TaskView, model: str, entry: Cell | None) -> Html:
-    if entry is None or entry.metric is None:
-        words = "not run" if entry is None else f"{entry.run.manifest.status}: no {task.metric}"
-        return tag("td", tag("span", words, class_="small"), class_="number", data_model=model)
+def _matrix_cell(view: View, task: TaskView, model: str, label: str) -> Html:
+    """`label` stands before the cell where the screen is too narrow for a table."""
+    entry = next((cell for cell in task.cells if cell.model == model), None)
+    if entry is None:
+        return tag("td", tag("span", "not run", class_="small"), class_="number absent", data_label=label)
+    if entry.metric is None:
+        words = f"{entry.run.manifest.status}: no {task.metric}"
+        return tag("td", tag("span", words, class_="small"), class_="number", data_label=label)
     metric = entry.metric
     lines: list[Child] = [
         tag("span", task.scale.with_unit(metric.value), class_="value"),
@@ -133,7 +196,7 @@ def _matrix_cell(view: View, task: TaskView, model: str, entry: Cell | None) -> 
         lines.append(tag("span", "baseline", class_="small"))
     if metric.unscored:
         lines.append(tag("span", f"{metric.unscored:,} unscored", class_="small warning"))
-    return tag("td", tag("div", lines), class_="number", data_model=model)
+    return tag("td", tag("div", lines), class_="number", data_label=label)
 
 
 def _axis(task: TaskView) -> tuple[float, float]:
@@ -174,8 +237,11 @@ def facts(view: View) -> Iterator[tuple[str, str]]:
     def total(key: str) -> float:
         return sum(float(part.get(key, 0)) for part in usage)
 
-    yield "Time", duration(total("seconds"))
-    yield "Model calls", f"{compact(total('calls'))} ({compact(total('cache_hits'))} more from the cache)"
+    if total("seconds"):
+        yield "Time", duration(total("seconds"))
+    cached = f" ({compact(total('cache_hits'))} more from the cache)" if total("cache_hits") else ""
+    if total("calls") or cached:
+        yield "Model calls", compact(total("calls")) + cached
     tokens = total("prompt_tokens"), total("completion_tokens")
     if any(tokens):
         yield "Tokens", f"{compact(tokens[0])} in, {compact(tokens[1])} out"
@@ -190,7 +256,7 @@ def _cost(view: View, cost: float) -> str:
         return f"{cost:,.2f} USD" if cost >= 0.01 else "less than 0.01 USD"
     if any("cost_usd" in run.manifest.usage for run in view.runs):
         return "none"
-    local = all(_is_local(run.manifest.model) and _judged_locally(run.manifest.judge) for run in view.runs)
+    local = all(_asked_locally(run) for run in view.runs)
     return "none, no paid service was asked" if local else "not recorded"
 
 
@@ -199,8 +265,10 @@ def _is_local(model: str) -> bool:
     return model.startswith(("hf/", "fake/", "ollama/", "predictions/", "/", ".")) or any(one in model for one in here)
 
 
-def _judged_locally(judge: Mapping[str, Any] | None) -> bool:
-    return judge is None or is_reference(judge) or _is_local(str(judge.get("name", "")))
+def _asked_locally(run: Run) -> bool:
+    """Whether whom this Run asked, the model or its judge, costs nothing."""
+    judge = run.manifest.judge
+    return _is_local(run.manifest.model if judge is None else str(judge.get("name", ""))) or is_reference(judge)
 
 
 def _notes(view: View) -> Html | None:

@@ -16,6 +16,7 @@ WORDS = {
     "timeout": "no reply in time",
     "too_long": "the prompt does not fit the model",
     "sandbox": "the sandbox failed",
+    "leaked": "voted on after a model named itself",
 }
 """Every reason in plain words."""
 
