@@ -13,6 +13,7 @@ from typing import Any
 
 from evalkit.errors import EvalkitError, RecordError, UsageError
 from evalkit.record import RUN_FILE, Manifest, Metric, Metrics, Row, Run, count_unscored, read_run, write_atomically
+from evalkit.task import check_unique_ids
 
 FORMAT = 1
 FOLDER = "baseline"
@@ -68,7 +69,7 @@ def read_baseline(path: Path) -> Run:
         raise RecordError(f"{path}: not a baseline of this version ({_KIND} is {version!r}, expected {FORMAT})")
     try:
         return _run_of(content, path)
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, UsageError) as error:
         raise RecordError(f"{path}: damaged ({error!r}); restore it from the repository's history") from None
 
 
@@ -163,6 +164,9 @@ def _metric(metric: Metric) -> dict[str, Any]:
 
 
 def _run_of(content: Mapping[str, Any], path: Path) -> Run:
+    check_unique_ids([str(item["id"]) for item in content["items"]], where="its items")
+    if not (content["scale"] > 0 and content["repeats"] >= 1):
+        raise ValueError(f"scale {content['scale']} or repeats {content['repeats']} is not above 0")
     rows = tuple(row for item in content["items"] for row in _rows_of(item))
     manifest = Manifest(
         id=str(content["run"]),

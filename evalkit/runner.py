@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,11 @@ from evalkit.record import (
     write_run,
 )
 from evalkit.redraw import RETRIED, attempt_of, drawn_again, with_retries
-from evalkit.snapshots import Snapshots
+from evalkit.snapshots import Snapshots, at_work
 from evalkit.task import Outcome, Request, Response, Sample, Task
+
+_LONG_WORD = " \u00e9"
+"""At least one token by every way of counting."""
 
 Progress = Callable[[int, int], None]
 """Called with (rows done, rows in all)."""
@@ -61,14 +65,32 @@ class DryRun(Exception):
         model: the model that would have been asked.
         waiting: the requests the cache does not know, each call once.
         cached: how many answers the cache knows.
+        rehearse: what `rehearsed` gives; None for a plan of several runs together.
     """
 
-    def __init__(self, task: str, model: Model, waiting: Sequence[Request], cached: int) -> None:
+    at_most = False
+    """Whether the prompts hold such answers, so that this is no more than an upper bound."""
+
+    def __init__(
+        self,
+        task: str,
+        model: Model,
+        waiting: Sequence[Request],
+        cached: int,
+        rehearse: Callable[[], Run] | None = None,
+    ) -> None:
         super().__init__(f"{len(waiting)} calls of {model.name} for {task}")
         self.task = task
         self.model = model
         self.waiting = waiting
         self.cached = cached
+        self._rehearse = rehearse
+
+    def rehearsed(self) -> Run:
+        """The Run as it would be if every unknown answer were as long as it may be; for planning what follows it."""
+        if self._rehearse is None:
+            raise ValueError("a plan of several runs has no one Run")
+        return self._rehearse()
 
 
 @dataclass(frozen=True)
@@ -96,16 +118,21 @@ def run(task: Task, model: Model, options: RunOptions | None = None) -> Run:
     collector.replay()
     if options.dry_run:
         calls = [group[0] for group in _identical(collector.waiting).values()]
-        raise DryRun(task.name, model, calls, collector.cache_hits)
+        rehearse = partial(_rehearsed, manifest, collector)
+        raise DryRun(task.name, model, calls, collector.cache_hits, rehearse)
     write_manifest(manifest, folder)
     _announce_cost(model, collector.waiting, task.retries, options)
-    collector.snapshots = Snapshots(lambda: write_run(_finished(manifest, task, model, collector, "running"), folder))
-    try:
-        collector.ask()
-    except (KeyboardInterrupt, ModelError, UsageError):
-        write_run(_finished(manifest, task, model, collector, "interrupted"), folder)
-        raise
-    return write_run(_finished(manifest, task, model, collector, "complete"), folder)
+    with at_work(folder):
+        collector.snapshots = Snapshots(
+            lambda: write_run(_finished(manifest, task, model, collector, "running"), folder)
+        )
+        try:
+            collector.ask()
+            whole = _finished(manifest, task, model, collector, "complete")
+        except (KeyboardInterrupt, ModelError, UsageError):
+            write_run(_finished(manifest, task, model, collector, "interrupted"), folder)
+            raise
+        return write_run(whole, folder)
 
 
 def _announce_cost(model: Model, waiting: Sequence[Request], retries: int, options: RunOptions) -> None:
@@ -134,7 +161,9 @@ def _limited(task: Task, limit: int | None) -> Task:
         return task
     if limit < 1:
         raise UsageError(f"--limit {limit}: give a number of samples of at least 1")
-    return replace(task, samples=task.samples[:limit])
+    units = [sample.id if task.unit is None else task.unit(sample) for sample in task.samples]
+    kept = set(list(dict.fromkeys(units))[:limit])
+    return replace(task, samples=tuple(one for one, unit in zip(task.samples, units, strict=True) if unit in kept))
 
 
 def _slots(task: Task, model: Model, repeats: int) -> dict[str, _Slot]:
@@ -341,16 +370,24 @@ def _run_id(task: Task, model: Model, fingerprint: str, settings: dict[str, Any]
     return run_name(task.name, _subject(task, model), asked)
 
 
+def _rehearsed(manifest: Manifest, collector: "_Collector") -> Run:
+    for request in collector.waiting:
+        response = Response(request.id, text=_LONG_WORD * request.params.max_tokens)
+        collector.rows[request.id] = _row(collector.slots[request.id], response, Outcome())
+    return Run(manifest, collector.in_order())
+
+
 def _finished(manifest: Manifest, task: Task, model: Model, collector: _Collector, status: Any) -> Run:
     from evalkit.aggregate import with_pseudo_values
 
     rows = collector.in_order()
     shares = task.pseudo_values(rows) if task.pseudo_values is not None else {}
+    aggregate = task.aggregate if status == "complete" or task.preview is None else task.preview
     return Run(
         replace(
             manifest,
             status=status,
-            metrics=task.aggregate(rows) if rows else Metrics({}),
+            metrics=aggregate(rows) if rows else Metrics({}),
             pseudo_values=tuple(shares),
             unscored=count_unscored(rows),
             usage=_usage(model, collector, rows),

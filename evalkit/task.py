@@ -163,6 +163,10 @@ class Task:
     """For a judging task: rubric, judge name and fingerprint, and the Run that was judged."""
     pseudo_values: PseudoValues | None = None
     """Where a metric is no mean of scores (a correlation, an F1): what stands among the rows' scores for it."""
+    preview: Aggregate | None = None
+    """`aggregate` for a Run that is not whole, where that one asks somebody (a toxicity service)."""
+    unit: Callable[[Sample], str] | None = None
+    """What a limit counts, where an item of the data is several samples (two completions, perturbed copies)."""
 
     def __post_init__(self) -> None:
         if not self.samples:
@@ -171,8 +175,11 @@ class Task:
 
     @property
     def data_hash(self) -> str:
-        """Changes when any sample's id, content or target changes."""
-        return digest([[s.id, dict(s.fields), s.target, s.cluster] for s in self.samples])
+        """Changes when any sample's id, content or target changes; UsageError where a number is not finite."""
+        try:
+            return digest([[s.id, dict(s.fields), s.target, s.cluster] for s in self.samples])
+        except ValueError:
+            raise UsageError(f"task {self.name}: its data holds NaN or Infinity, which are no JSON numbers") from None
 
 
 def check_unique_ids(ids: Sequence[str], *, where: str) -> None:

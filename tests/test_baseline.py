@@ -4,6 +4,7 @@ import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gate_runs import make_run, save
@@ -137,3 +138,14 @@ def test_a_disk_that_refuses_is_named(tmp_path: Path) -> None:
 def test_a_run_with_a_score_that_is_no_number_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="acc of sample 's001' is nan"):
         accept(make_run([1.0, float("nan")]), tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"scale": 0}, {"repeats": 0}, {"items": "twice"}])
+def test_a_baseline_that_a_merge_has_damaged_is_exit_code_3(change: dict[str, Any], tmp_path: Path) -> None:
+    path = accept(make_run([1, 0]), tmp_path)
+    content = json.loads(path.read_text())
+    change = {"items": [*content["items"], content["items"][0]]} if "items" in change else change
+    path.write_text(json.dumps(content | change))
+    with pytest.raises(RecordError, match="damaged") as found:
+        read_baseline(path)
+    assert found.value.exit_code == 3

@@ -151,3 +151,31 @@ def test_a_rules_file_gives_its_rules(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text("rules:\n- {task: mmlu, margin: 2, floor: 0.3}\n- {max_unscored: 0.1}\n")
     assert read_rules(path) == [GateRule(task="mmlu", margin=2, floor=0.3), GateRule(max_unscored=0.1)]
+
+
+def test_candidates_of_one_task_are_told_apart_everywhere() -> None:
+    from evalkit.ci.annotations import annotations
+    from evalkit.ci.junit import build_junit
+    from evalkit.ci.markdown import build_summary
+    from evalkit.ci.openmetrics import build_openmetrics
+    from evalkit.gate.view import to_view
+
+    base = make_run([1.0] * 40)
+    one, two = (make_run([0.0] * 40, name=name) for name in ("first", "second"))
+    alone = make_run([1.0] * 4, task="u", name="third")
+    result = run_gate([one, two, alone], [base, make_run([1.0] * 4, task="u")])
+    assert [verdict.name for verdict in result.tasks] == ["t (first)", "t (second)", "u"]
+    view = to_view(result)
+    texts = (build_junit(result), build_summary(result), build_openmetrics(result), *annotations(result), str(view))
+    said = "\n".join(texts).replace("\\", "")
+    for shown in (*texts[:3], texts[3] + texts[4], texts[-1]):
+        assert "t (first)" in shown.replace("\\", "")
+        assert "t (second)" in shown.replace("\\", "")
+    assert "u (third)" not in said
+
+
+def test_candidates_with_one_id_are_told_apart_by_their_folders() -> None:
+    base = make_run([1.0] * 10)
+    runs = [replace(make_run([1.0] * 10, name="same"), path=Path(folder) / "same") for folder in ("a", "b")]
+    names = [verdict.name for verdict in run_gate(runs, [base]).tasks]
+    assert names == ["t (a/same)", "t (b/same)"]

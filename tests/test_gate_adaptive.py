@@ -105,6 +105,16 @@ def test_where_only_samples_can_decide_no_number_of_repeats_is_advised() -> None
     assert "samples would settle" in advice(result.tasks[0])
 
 
+def test_of_log_likelihoods_no_number_of_repeats_is_advised() -> None:
+    before, after = make_run([1.0] * 20 + [0.0] * 10), make_run([1.0] * 19 + [0.0] * 10 + [1.0], name="other")
+    generated = run_gate([after], [before]).tasks[0]
+    rows = tuple(replace(row, completion_tokens=0) for row in after.rows)
+    scored = run_gate([replace(after, rows=rows)], [before]).tasks[0]
+    assert "repeats on both sides" in advice(generated)
+    assert "repeats" not in advice(scored)
+    assert scored.decision.items_needed == generated.decision.items_needed
+
+
 def test_no_observed_drop_is_no_pass_as_long_as_the_margin_is_not_excluded() -> None:
     base, other = np.ones(40), np.ones(40)
     base[:3], other[3:6] = 0.0, 0.0
@@ -277,7 +287,7 @@ def test_a_recorded_run_is_made_again_with_more_repeats_and_pays_only_for_those(
         ({"judge": {"name": "reference", "rubric": "reference", "fingerprint": "f"}}, "no longer what they were"),
         ({"judge": {"name": "nobody/m", "rubric": "reference", "fingerprint": "f"}}, "unknown model"),
         ({"judge": {"name": "reference", "rubric": "lost", "fingerprint": "f"}}, "no rubric named 'lost'"),
-        ({"judge": {"name": "reference", "kind": "pairwise"}}, "compares pairs"),
+        ({"judge": {"name": "reference", "kind": "pairwise", "rubric": "lost"}}, "no rubric named 'lost'"),
     ],
 )
 def test_a_run_that_cannot_be_made_again_says_why(
@@ -365,7 +375,7 @@ def test_the_reference_judge_is_not_asked_the_same_thing_twice(recorded: tuple[R
     done, options = recorded
     found = judge_responses(*from_run(done), "reference", JudgeSettings(), RunOptions(options.reports, options.cache))
     lost = replace(found, manifest=replace(found.manifest, judge={**(found.manifest.judge or {}), "run": None}))
-    with pytest.raises(CannotRepeat, match=r"came from a file, and the reference judge gives the same verdict"):
+    with pytest.raises(CannotRepeat, match=r"came from a file.*, and the reference judge gives the same verdict"):
         Rerunner(options)(lost, 2)
     assert Rerunner(options)(found, 2).manifest.repeats == 2
 

@@ -10,7 +10,7 @@ from gate_runs import make_run, save
 from evalkit.arena.even import by_themselves, evened
 from evalkit.cli import main
 from evalkit.errors import UsageError
-from evalkit.gate import GateRule, GateSettings, gate_adaptively, run_gate
+from evalkit.gate import GateRule, GateSettings, run_gate
 from evalkit.record import Manifest, Metrics, Row, Run, count_unscored
 from evalkit.stats.decision import Verdict
 
@@ -76,8 +76,9 @@ def test_both_orders_of_a_pair_are_one_sample() -> None:
 
 def test_a_pair_with_one_verdict_is_unscored() -> None:
     even, own = evened(pairwise([(1.0, None), (1.0, 1.0)]))
-    assert own.manifest.unscored == {"unparsable": 2}
-    assert even.scores("win_rate") == {"s1": [0.5, 0.5]}
+    assert own.manifest.unscored == {"unparsable": 1}
+    assert own.manifest.samples == 2
+    assert even.scores("win_rate") == {"s1": [0.5]}
     assert run_gate([pairwise([(1.0, None), *won(9, 0)])], []).verdict is Verdict.UNDECIDABLE
 
 
@@ -105,17 +106,6 @@ def test_a_floor_and_a_critical_pair_hold_too() -> None:
 def test_a_metric_that_a_judgement_of_pairs_has_not_is_refused() -> None:
     with pytest.raises(UsageError, match="win_rate"):
         run_gate([pairwise(won(3, 3))], [], [GateRule(metric="acc")])
-
-
-def test_repeats_of_a_judgement_of_pairs_are_not_made_by_the_gate(tmp_path: Path) -> None:
-    from evalkit.cache import Cache
-    from evalkit.gate.rerun import Rerunner, RerunOptions
-
-    with Cache(tmp_path / "cache.sqlite") as cache:
-        rerun = Rerunner(RerunOptions(tmp_path, cache))
-        result = gate_adaptively([pairwise(won(12, 10))], [], (), None, rerun)
-    assert result.verdict is Verdict.INCONCLUSIVE
-    assert "compares pairs" in result.tasks[0].note
 
 
 def test_two_judgements_of_pairs_meet_each_other_and_one_alone_itself() -> None:

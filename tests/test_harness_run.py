@@ -486,6 +486,32 @@ def test_a_model_that_scores_whole_texts_is_asked_to(tasks: Path, tmp_path: Path
     )
 
 
+def test_a_run_of_perplexities_is_gated_by_its_documents_and_lower_is_better(tasks: Path, tmp_path: Path) -> None:
+    from evalkit.gate import GateRule, run_gate
+    from evalkit.stats.decision import Verdict
+
+    class Sure(FakeModel):
+        def __init__(self, cost: float) -> None:
+            super().__init__("hash", "plain")
+            self.cost, self.name = cost, f"fake/{cost}"
+
+        def loglikelihood_rolling(self, requests: Sequence[Request]) -> Iterator[Response]:
+            for request in requests:
+                text = request.continuations[0]
+                value = -self.cost * len(text.split()) - len(text) % 3 / 10
+                yield Response(request.id, continuations=(Continuation(value, False, 1),))
+
+    (good,), (bad,) = (_run(Sure(cost), tasks, tmp_path / str(cost), "texts") for cost in (1.0, 2.0))
+    for run in (good, bad):
+        shares = [row.scores["word_perplexity"] for row in run.rows]
+        value = run.manifest.metrics.overall["word_perplexity"].value
+        assert sum(shares) / len(shares) == pytest.approx(value)
+        assert run.manifest.pseudo_values == ("word_perplexity", "bits_per_byte")
+    rule = GateRule(metric="word_perplexity")
+    assert run_gate([bad], [good], [rule]).verdict is Verdict.FAIL
+    assert run_gate([good], [bad], [rule]).verdict is Verdict.PASS
+
+
 def test_the_verb_prints_one_document_for_several_runs(
     tasks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -455,3 +455,32 @@ def test_the_reference_judge_catches_every_canary(tmp_path: Path) -> None:
 def test_an_empty_set_of_samples_with_references_gets_no_canaries() -> None:
     sample = judged_sample(Sample("s", {"instruction": "q", "input": ""}), "r")
     assert with_canaries([sample], load_rubric("mt-bench-single")) == [sample]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"\xff\xfe\x00", "not UTF-8 text"),
+        (b'[{"input": "q", "output_1": "x", "output_2": "y", "label": 3}]', "pair 1 .*label 3 is none of 1, 2"),
+        (
+            b'[{"input": "q", "output_1": "x", "output_2": "y", "label": 1},'
+            b' {"input": "q", "output_1": "x", "label": 1}]',
+            "pair 2 .*the key 'output_2' is missing",
+        ),
+        (
+            b'{"question_id": 1, "model_a": "a", "model_b": "b", "winner": "model_a", "judge": "expert_1", "turn": 1,'
+            b' "conversation_a": [{"content": "q"}], "conversation_b": []}',
+            "pair 1 does not fit",
+        ),
+    ],
+)
+def test_a_pair_that_does_not_fit_is_named(tmp_path: Path, text: bytes, words: str) -> None:
+    (tmp_path / "pairs.json").write_bytes(text)
+    with pytest.raises(DataError, match=words):
+        load_pairs(tmp_path / "pairs.json")
+
+
+def test_a_byte_order_mark_and_line_separators_inside_texts_are_read(tmp_path: Path) -> None:
+    pair = {"input": "one\u2028two", "output_1": "x", "output_2": "y\x85", "label": 1}
+    (tmp_path / "pairs.jsonl").write_text("\ufeff" + json.dumps(pair, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert load_pairs(tmp_path / "pairs.jsonl")[0].fields["instruction"] == "one\u2028two"

@@ -271,3 +271,33 @@ def test_a_verdict_is_scored_or_unscored_and_never_both() -> None:
 def test_the_reference_judges_components_come_with_its_score() -> None:
     verdict = read(JSON_TEN, json.dumps({"score": 7, "components": {"answer": 0.5, "note": "x"}}))
     assert verdict.components == {"answer": 0.5}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Score: 8,5", "Score: 1,000", "Score: 1e2", "Score: 3 or 4", "Score: 7 to 8", "Score: 85pts", "8,5/10", "7-8/10",
+     "Score: 8,5/10", "Bewertung: 7 bis 8"],
+)  # fmt: skip
+def test_a_number_is_never_taken_for_what_it_begins_or_ends_with(text: str) -> None:
+    rubric = Rubric("r", "1", "pointwise", "score", {}, scale=Scale(0, 10))
+    assert read(rubric, text).score is None
+
+
+PAIR_JSON = Rubric("r", "1", "pairwise", "json", {}, choices=("A", "B", "tie"))
+
+
+@pytest.mark.parametrize(
+    ("text", "choice", "reason"),
+    [
+        ('{"verdict": "A"} {"verdict": "B"}', None, "conflicting"),
+        ('{"verdict": "A"}\n{"verdict": "C"}', None, "conflicting"),
+        ('{"verdict": "A"}\n{"verdict": "A", "reason": "again"}', "A", None),
+        ('{"verdict": "A"}\nOn reflection:\n{"verdict": "B"}', "B", None),
+        ('Asked for {"verdict": "A or B"}, I say {"verdict": "B"}', "B", None),
+        ('{"verdict": "Tie"}', "tie", None),
+        ('{"verdict": "a"}', None, "not_offered"),
+    ],
+)
+def test_json_verdicts_beside_each_other_must_agree(text: str, choice: str | None, reason: str | None) -> None:
+    verdict = read(PAIR_JSON, text)
+    assert (verdict.choice, verdict.unscored) == (choice, reason)

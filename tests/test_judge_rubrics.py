@@ -188,3 +188,12 @@ def test_a_file_of_other_things_is_no_file_of_prompts(tmp_path: Path) -> None:
     path.write_text('{"name": "single-v1"}\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"prompts\.jsonl:1"):
         load_mtbench_prompts(path, "single-v1")
+
+
+def test_a_field_that_no_template_names_changes_no_prompt() -> None:
+    rubric = load_rubric("score-0-100")
+    sample = Sample("s", {"instruction": "Add 1 and 1.", "input": "", "response": "2"}, target="2")
+    told = replace(sample, fields={**sample.fields, "people_share": 0.5, "label": "a"})
+    assert rubric.render(told) == rubric.render(sample)
+    other = replace(sample, fields={**sample.fields, "response": "3"})
+    assert rubric.render(other)[0] != rubric.render(sample)[0]

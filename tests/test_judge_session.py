@@ -104,6 +104,59 @@ def test_the_cost_of_a_judge_is_told_before_its_first_call(
     assert "US dollars, without up to 2 retries of a reply that cannot be scored" in error
 
 
+@pytest.mark.parametrize("verb", ["judge", "audit"])
+def test_max_cost_is_for_a_whole_command(
+    answers: str, server: Loopback, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    """A call may cost 16 dollars and costs one, so one that begins with more than 9 spent could exceed 25."""
+    server.plan()
+    names = [f"openai/{name}@{server.url}/v1" for name in ("tiny", "small")]
+    judges = [answers, "--judge", names[0], "--judge", names[1]] if verb == "judge" else [names[0]]
+    rubric = Path("rubric.yaml")
+    rubric.write_text(
+        "name: short\nversion: 1\nkind: pairwise\nparser: choice\nchoices: [A, B]\nparams: {max_tokens: 16}\n"
+        "templates: {plain: '{instruction} {response_a} {response_b}'}\n"
+    )
+    own = () if verb == "judge" else ("--rubric", str(rubric), "--retries", "0", "--limit", "4")
+    code, _, error = evalkit(capsys, verb, *judges, *own, "--price", "0,1000000", "--max-cost", "25")
+    assert code == 3
+    assert "--max-cost 25 is reached: $10.0000 were spent" in error
+    assert sum(server.stats()["answered"].values()) == 10
+
+
+def test_a_judge_that_dies_does_not_keep_the_others_of_a_jury_from_judging(
+    answers: str, server: Loopback, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.plan(key="another")
+    named = [f"--judge={name}" for name in ("fake/say:40", f"openai/tiny@{server.url}/v1", "fake/say:60")]
+    code, out, error = evalkit(capsys, "judge", answers, *named, "--json")
+    told = json.loads(out)
+    assert (code, told["result"], sorted(told["runs"])) == (3, 50.0, ["fake/say:40", "fake/say:60"])
+    assert list(told["failed"]) == [named[1].removeprefix("--judge=")]
+    assert "1 of 3 judges failed and did not vote: " in error
+    server.plan()
+    assert evalkit(capsys, "judge", answers, *named)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("absent", "words"),
+    [
+        ("openai/x@http://127.0.0.1:9/v1", "no server answers"),
+        ("opnai/x", "unknown model"),
+        ("fake/hash", "different judges"),
+    ],
+)
+def test_a_jury_with_a_judge_that_is_not_there_asks_nobody(
+    answers: str, server: Loopback, capsys: pytest.CaptureFixture[str], absent: str, words: str
+) -> None:
+    server.plan()
+    present = f"openai/tiny@{server.url}/v1"
+    code, _, error = evalkit(capsys, "judge", answers, "--judge", present, "--judge", "fake/hash", "--judge", absent)
+    assert code == 2
+    assert words in error
+    assert server.stats()["calls"] == 0
+
+
 # What is refused
 
 

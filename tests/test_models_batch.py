@@ -1,5 +1,6 @@
 """OpenAI's Batch API: submitted once, found again after an interruption, matched by id."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from evalkit.errors import ModelError, UsageError
 from evalkit.models import batch as batch_module
 from evalkit.models import load
 from evalkit.models.openai import OpenAIModel
-from evalkit.models.prices import Price
+from evalkit.models.prices import Price, Purse
 from evalkit.models.server_options import ServerOptions
 from evalkit.record import Metrics
 from evalkit.runner import RunOptions, run
@@ -101,22 +102,28 @@ def test_after_an_interruption_the_batch_is_found_again_and_nothing_is_sent_twic
 ) -> None:
     server.plan(batch_seconds=0.3)
     with monkeypatch.context() as patched:
-        patched.setattr("time.sleep", interrupt)
+        patched.setattr("evalkit.models.batch.time", Interrupting)
         with pytest.raises(KeyboardInterrupt):
             ask(model_at(server), chat(20))
     assert texts(ask(model_at(server), chat(20))) == right(20)
     assert set(server.stats()["answered"].values()) == {1}
 
 
-def interrupt(seconds: float) -> None:
-    raise KeyboardInterrupt
+class Interrupting:
+    """The time, to the batch alone: threads of other tests wait undisturbed."""
+
+    time = staticmethod(time.time)
+
+    @staticmethod
+    def sleep(seconds: float) -> None:
+        raise KeyboardInterrupt
 
 
 def test_a_finished_batch_serves_a_later_run_that_asks_for_more(
     server: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr("time.sleep", interrupt)
+        patched.setattr("evalkit.models.batch.time", Interrupting)
         server.plan(batch_seconds=0.05)
         with pytest.raises(KeyboardInterrupt):
             ask(model_at(server), chat(10))
@@ -195,12 +202,12 @@ def test_asking_again_for_an_answer_already_given_sends_it_again(server: Loopbac
 
 
 def test_max_cost_refuses_before_anything_is_sent(server: Loopback) -> None:
-    model = model_at(server, price=Price(0.0, 1_000_000.0), max_cost=20.0)
+    model = model_at(server, price=Price(0.0, 1_000_000.0), purse=Purse(20.0))
     requests = [Request(f"s{i}", f"item {i}", params=Params(max_tokens=5)) for i in range(10)]
     with pytest.raises(ModelError, match="--max-cost 20"):
         ask(model, requests)
     assert server.stats()["calls"] == 0
-    assert len(ask(model_at(server, price=Price(0.0, 1_000_000.0), max_cost=50.0), requests)) == 10
+    assert len(ask(model_at(server, price=Price(0.0, 1_000_000.0), purse=Purse(50.0)), requests)) == 10
 
 
 def test_log_likelihoods_are_not_batched(server: Loopback) -> None:
@@ -257,3 +264,23 @@ def test_replies_that_cannot_be_scored_go_into_a_second_batch_and_are_found_agai
     again = run(task, model_at(server), RunOptions(tmp_path))
     assert [row.scores for row in again.rows] == [row.scores for row in made.rows]
     assert server.stats()["calls"] == 6
+
+
+def test_what_expired_is_a_timeout_and_only_that_is_sent_again(server: Loopback) -> None:
+    server.plan(batch_ends="expired", batch_expires="item 3")
+    first = ask(model_at(server), chat(6))
+    assert {key: response.unscored for key, response in first.items() if response.unscored} == {"s3": "timeout"}
+    assert first["s3"].detail == "could not be executed before the window expired"
+    again = ask(model_at(server), chat(6))
+    assert again["s3"].unscored == "timeout"
+    assert sorted(server.stats()["answered"].values()) == [1, 1, 1, 1, 1, 2]
+
+
+def test_a_batch_that_is_being_cancelled_is_waited_for_and_what_it_did_answer_is_not_sent_again(
+    server: Loopback,
+) -> None:
+    server.plan(batch_ends="cancelled", batch_loses="item 2", batch_seconds=0.2, batch_cancelling=True)
+    first = ask(model_at(server), chat(4))
+    assert {key: response.unscored for key, response in first.items() if response.unscored} == {"s2": "http"}
+    ask(model_at(server), chat(4))
+    assert sorted(server.stats()["answered"].values()) == [1, 1, 1, 2]

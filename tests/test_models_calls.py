@@ -87,9 +87,17 @@ def test_an_overload_is_waited_out_beyond_the_retries() -> None:
     assert all(response.unscored is None for response in collect(call, 2).values())
 
 
-def test_retry_after_is_honoured_by_all_workers() -> None:
+def test_retry_after_is_honoured_by_all_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No call is answered before the gate is shut, so those that began before it opens were in flight already."""
     started: list[float] = []
-    lock = threading.Lock()
+    shut, lock = threading.Event(), threading.Lock()
+    close_gate = Limit.overloaded
+
+    def overloaded(limit: Limit, began: float, pause: float | None) -> None:
+        close_gate(limit, began, pause)
+        shut.set()
+
+    monkeypatch.setattr(Limit, "overloaded", overloaded)
 
     def call(request: Request) -> Response:
         with lock:
@@ -97,35 +105,36 @@ def test_retry_after_is_honoured_by_all_workers() -> None:
             first = len(started) == 1
         if first:
             raise busy(after=0.3)
-        time.sleep(0.05)
+        shut.wait(60)
         return echo(request)
 
-    collect(call, 12, CallPolicy(4, 3, 20.0, 0.001))
-    begun_together = [moment for moment in started if moment - started[0] < 0.25]
-    assert len(begun_together) <= 4 + 1
-    assert min(moment for moment in started if moment not in begun_together) - started[0] >= 0.3
+    collect(call, 12, CallPolicy(4, 3, 60.0, 0.001))
+    assert len(started) == 13
+    assert sum(moment - started[0] < 0.3 for moment in started) <= 4
 
 
 def test_a_retry_after_beyond_the_deadline_gives_the_item_up_at_once() -> None:
-    began = time.monotonic()
-    found = collect(Failing([busy(after=1e9)]), 1, CallPolicy(1, 3, 5.0, 0.001))["0"]
+    call = Failing([busy(after=1e9)])
+    found = collect(call, 1, CallPolicy(1, 3, 500.0, 0.001))["0"]
     assert found.unscored == "http"
-    assert "5 s are over" in found.detail
-    assert time.monotonic() - began < 1.0
+    assert "500 s are over" in found.detail
 
 
 def test_an_absurd_retry_after_ends_the_run_and_closes_the_gate_for_nobody() -> None:
-    began = time.monotonic()
     with pytest.raises(ModelError, match="8 requests in a row failed"):
-        collect(Failing([busy(after=1e9)] * 3), 100, CallPolicy(4, 3, 5.0, 0.001))
-    assert time.monotonic() - began < 2.0
+        collect(Failing([busy(after=1e9)] * 3), 100, CallPolicy(4, 3, 500.0, 0.001))
 
 
 def test_no_attempt_begins_after_the_deadline() -> None:
-    call = Failing([busy()] * 10_000)
-    began = time.monotonic()
+    began: list[float] = []
+
+    def call(request: Request) -> Response:
+        began.append(time.monotonic())
+        raise busy()
+
     assert collect(call, 1, CallPolicy(1, 3, 0.3, 0.05))["0"].unscored == "http"
-    assert time.monotonic() - began < 1.0
+    # The first attempt begins a moment after the deadline was set.
+    assert began[-1] - began[0] <= 0.3
 
 
 def test_full_jitter_waits_between_nothing_and_the_doubled_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,8 +278,10 @@ def test_the_first_interrupt_lets_the_calls_in_flight_finish(
 
 
 def test_the_second_interrupt_leaves_at_once() -> None:
+    never = threading.Event()
+
     def call(request: Request) -> Response:
-        time.sleep(5.0)
+        never.wait(60)
         return echo(request)
 
     def interrupt_twice() -> None:
@@ -279,10 +290,11 @@ def test_the_second_interrupt_leaves_at_once() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt_twice).start()
-    began = time.monotonic()
+    kept: list[Response] = []
     with pytest.raises(KeyboardInterrupt):
-        list(answer_all(requests(10), call, POLICY))
-    assert time.monotonic() - began < 2.0
+        kept.extend(answer_all(requests(10), call, POLICY))
+    assert kept == []
+    never.set()
 
 
 def test_handlers_of_the_application_are_left_alone() -> None:

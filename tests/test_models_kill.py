@@ -159,11 +159,13 @@ def test_two_runs_at_once_share_one_cache(server: Loopback, tmp_path: Path) -> N
     assert server.stats()["calls"] == 0
 
 
-@pytest.mark.parametrize("plan", ["refused", "failing"])
+@pytest.mark.parametrize("plan", ["refused", "failing", "answering"])
 def test_a_key_is_in_no_file_and_in_no_word(server: Loopback, tmp_path: Path, plan: str) -> None:
     data = entries(tmp_path / "data.json", 12)
     if plan == "refused":
         server.plan(key="another")
+    elif plan == "answering":
+        server.plan({"kind": "echoes_key", "match": "It is 7."})
     else:
         server.plan({"kind": "400", "words": f"you sent {CANARY}", "match": "It is 7."})
     command = judge_command(data, server, tmp_path / "r", "--debug", "--timeout", "5")
@@ -188,6 +190,13 @@ FAULTS: list[dict[str, Any]] = [
     {"kind": "malformed", "share": 0.03, "times": 1},
     {"kind": "html", "share": 0.03, "times": 1},
     {"kind": "no_choices", "share": 0.03, "times": 1},
+    {"kind": "null_choices", "share": 0.01, "times": 1},
+    {"kind": "no_message", "share": 0.01, "times": 1},
+    {"kind": "error_with_200", "share": 0.01, "times": 1},
+    {"kind": "529", "share": 0.01, "times": 1},
+    {"kind": "503", "share": 0.002, "times": 1, "retry_after": "date"},
+    {"kind": "not_utf8", "share": 0.01, "times": 1},
+    {"kind": "reasoning", "share": 0.02},
     {"kind": "hang", "share": 0.005, "times": 1},
     {"kind": "drip", "share": 0.01, "pause": 0.0005, "answers": True},
     {"kind": "500", "share": 0.02},

@@ -18,7 +18,7 @@ from evalkit.errors import ModelError, UsageError
 from evalkit.models import ScoringModel, load
 from evalkit.models.http_faults import retry_after
 from evalkit.models.openai import OpenAIModel
-from evalkit.models.prices import Price
+from evalkit.models.prices import Price, Purse
 from evalkit.models.server_options import ServerOptions
 from evalkit.task import Message, Params, Request, Response
 
@@ -191,18 +191,27 @@ def test_hostile_text_can_be_asked_about(server: Loopback) -> None:
 
 def test_a_hang_is_a_timeout(server: Loopback) -> None:
     server.plan({"kind": "hang", "match": "item 1"})
-    began = time.monotonic()
     found = ask(model_at(server, timeout=0.7, max_retries=0), chat(3))
     assert [key for key, response in found.items() if response.unscored == "timeout"] == ["s1"]
-    assert time.monotonic() - began < 3.0
+
+
+def test_a_call_that_hangs_ends_with_the_deadline_though_the_timeout_is_longer(server: Loopback) -> None:
+    server.plan({"kind": "hang", "match": "item 1"})
+    found = ask(model_at(server, timeout=50.0, deadline=0.7), chat(2))
+    assert (found["s0"].unscored, found["s1"].unscored) == (None, "timeout")
+    assert found["s1"].detail.startswith("no whole answer within 0.7 s")
+
+
+def test_a_deadline_of_0_allows_one_attempt(server: Loopback) -> None:
+    server.plan({"kind": "500", "match": "item 1", "times": 1})
+    found = ask(model_at(server, deadline=0.0), chat(2))
+    assert (found["s0"].unscored, found["s1"].unscored) == (None, "http")
 
 
 def test_an_answer_that_trickles_in_is_a_timeout_though_it_never_stalls(server: Loopback) -> None:
-    server.plan({"kind": "drip", "pause": 0.02})
-    began = time.monotonic()
+    server.plan({"kind": "drip", "pause": 0.1})
     found = ask(model_at(server, timeout=0.3, max_retries=0), chat(1))
     assert found["s0"].unscored == "timeout"
-    assert time.monotonic() - began < 2.0
 
 
 def test_an_endless_answer_is_cut_off(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -536,12 +545,12 @@ def test_an_unknown_price_is_not_reported_as_zero(server: Loopback) -> None:
 
 def test_max_cost_with_an_unknown_price_is_refused(server: Loopback) -> None:
     with pytest.raises(UsageError, match="--price"):
-        ask(model_at(server, max_cost=1.0), chat(1))
+        ask(model_at(server, purse=Purse(1.0)), chat(1))
     assert server.stats()["calls"] == 0
 
 
 def test_max_cost_below_the_prompts_alone_is_refused_before_the_first_call(server: Loopback) -> None:
-    model = model_at(server, price=Price(1_000_000.0, 0.0), max_cost=10.0)
+    model = model_at(server, price=Price(1_000_000.0, 0.0), purse=Purse(10.0))
     with pytest.raises(ModelError, match="prompts of 50 calls alone cost"):
         ask(model, chat(50))
     assert server.stats()["calls"] == 0
@@ -549,7 +558,7 @@ def test_max_cost_below_the_prompts_alone_is_refused_before_the_first_call(serve
 
 def test_max_cost_stops_cleanly_before_it_is_exceeded(server: Loopback) -> None:
     """Every answer costs 1 dollar, and may cost 5 in the worst case."""
-    model = model_at(server, price=Price(0.0, 1_000_000.0), max_cost=20.0)
+    model = model_at(server, price=Price(0.0, 1_000_000.0), purse=Purse(20.0))
     kept = []
     with pytest.raises(ModelError, match=r"--max-cost 20 is reached: \$16"):
         kept.extend(model.generate(chat(50, max_tokens=5)))
@@ -585,9 +594,8 @@ def test_retry_after_as_a_date_is_seconds_from_now() -> None:
 
 
 def test_worker_threads_end_with_the_run(server: Loopback) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     ask(model_at(server, concurrency=8), chat(20))
-    deadline = time.monotonic() + 2
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert threading.active_count() <= before
+    for thread in set(threading.enumerate()) - before:
+        thread.join(60)
+        assert not thread.is_alive()

@@ -15,6 +15,8 @@ from evalkit.models.redact import MASK, redact
         "gsk_0123456789abcdef",
         "xai-0123456789abcdef",
         "nvapi-0123456789abcdef",
+        "xoxb-0123456789-abcdef",
+        "AKIA0123456789ABCDEF",
         "ghp_0123456789abcdefABCDEF",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTYifQ.abc-DEF_123",
     ],
@@ -37,6 +39,8 @@ def test_the_values_of_variables_named_like_secrets_are_masked(monkeypatch: pyte
         "headers: {'authorization': 'Bearer abcdefgh'}",
         "x-api-key: abcdefgh",
         '{"api-key": "abcdefgh"}',
+        "Authorization: Basic abcdefgh",
+        "/v1/models?api_key=abcdefgh&page=2",
         "http://me:abcdefgh@host/v1",
     ],
 )

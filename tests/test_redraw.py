@@ -81,10 +81,34 @@ def test_every_attempt_is_another_call_to_the_cache() -> None:
 
 def test_a_retry_of_a_question_at_temperature_0_is_drawn_at_another_and_keeps_the_rest() -> None:
     again = drawn_again(ASKED, 1)
-    assert again.params == replace(ASKED.params, temperature=RETRY_TEMPERATURE)
+    assert again.params == replace(ASKED.params, temperature=RETRY_TEMPERATURE, max_tokens=1024)
     assert (again.id, again.prompt) == (ASKED.id, ASKED.prompt)
     warm = replace(ASKED, params=Params(temperature=0.2))
-    assert drawn_again(warm, 2).params == warm.params
+    assert drawn_again(warm, 2).params.temperature == 0.2
+
+
+@pytest.mark.parametrize(
+    ("max_tokens", "room"),
+    [(16, [16, 64, 256]), (2048, [2048, 4096, 4096]), (9000, [9000] * 3), (1, [1] * 3), (0, [0] * 3)],
+)
+def test_a_retry_has_more_room_but_no_more_than_servers_take(max_tokens: int, room: list[int]) -> None:
+    asked = replace(ASKED, params=Params(max_tokens=max_tokens))
+    assert [drawn_again(asked, attempt).params.max_tokens for attempt in range(3)] == room
+
+
+class Wordy(Deterministic):
+    """Says its verdict after 100 tokens of thoughts, or is cut before."""
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
+        for request in requests:
+            self.asked.append(request)
+            whole = request.params.max_tokens >= 100
+            yield Response(request.id, "7" if whole else "Well, ", finish="stop" if whole else "length")
+
+
+def test_a_reply_that_was_cut_heals_because_a_retry_has_more_room(options: RunOptions) -> None:
+    short = replace(numbers(2), render=lambda sample, _: Request(sample.id, "q", params=Params(max_tokens=30)))
+    assert [row.scores for row in run(short, Wordy(), options).rows] == [{"score": 7.0}, {"score": 7.0}]
 
 
 def test_a_retry_heals_what_a_deterministic_server_would_only_repeat(options: RunOptions) -> None:

@@ -318,3 +318,14 @@ def test_a_judge_no_better_than_chance_corrects_nothing() -> None:
 def test_impossible_counts_of_a_judge_are_refused() -> None:
     with pytest.raises(UsageError, match="sensitivity"):
         rogan_gladen((5, 10), (11, 10), (5, 10))
+
+
+def test_the_interval_of_kappa_stays_between_minus_1_and_1() -> None:
+    nearly = [*"ababababab"], [*"ababababaa"]
+    found = cohen_kappa(*nearly)
+    assert found.value is not None
+    assert found.value + 1.96 * (found.stderr or 0.0) > 1
+    assert found.high == 1.0
+    opposed = cohen_kappa([*"aaabbbab"], [*"bbbaaabb"])
+    assert (opposed.value or 0.0) - 1.96 * (opposed.stderr or 0.0) < -1
+    assert opposed.low == -1.0

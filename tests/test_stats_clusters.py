@@ -5,9 +5,10 @@ import pytest
 import scipy.linalg
 import scipy.stats
 
+from evalkit.errors import UsageError
 from evalkit.stats.clusters import clustered_error
 from evalkit.stats.intervals import standard_error
-from evalkit.stats.paired import compare_paired
+from evalkit.stats.paired import compare_paired, paired_bootstrap
 
 
 def _scores(sizes: list[int], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -74,3 +75,34 @@ def test_the_clustered_comparison_uses_them() -> None:
     found = compare_paired(np.zeros(51), values, clusters=groups.tolist())
     stderr, freedom = clustered_error(values, groups)
     assert found.p_gain == pytest.approx(float(scipy.stats.t.sf(values.mean() / stderr, freedom)), rel=1e-9)
+
+
+@pytest.mark.parametrize("sizes", [[20] * 5, [150, 30, 8, 4, 2, 1], [60, 40, 5, 5, 5, 5, 5, 5]])
+def test_a_bootstrap_of_few_unequal_clusters_keeps_its_level(sizes: list[int]) -> None:
+    rng = np.random.default_rng(4)
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    missed = 0
+    for _ in range(150):
+        after = rng.normal(size=len(groups)) + rng.normal(0, 0.7, len(sizes))[groups]
+        found = paired_bootstrap(np.zeros(len(groups)), after, clusters=groups.tolist(), resamples=500).difference
+        missed += not (found.low or 0.0) <= 0 <= (found.high or 0.0)
+    assert missed <= 150 * 0.05 + 2.5 * (150 * 0.05 * 0.95) ** 0.5  # percentiles alone miss 21 to 30 of 150
+
+
+def test_a_bootstrap_of_many_equal_clusters_is_the_t_test() -> None:
+    values, groups = _scores([5] * 400)
+    t = compare_paired(np.zeros(2000), values, clusters=groups.tolist()).difference
+    found = paired_bootstrap(np.zeros(2000), values, clusters=groups.tolist(), resamples=40_000).difference
+    width = (t.high or 0) - (t.low or 0)
+    assert (found.low, found.high) == pytest.approx((t.low, t.high), abs=0.02 * width)
+
+
+def test_three_clusters_are_not_resampled() -> None:
+    values, groups = _scores([5, 5, 9])
+    found = paired_bootstrap(np.zeros(19), values, clusters=groups.tolist())
+    assert found.method == "paired t, cluster-robust"
+
+
+def test_too_few_resamples_for_an_interval_are_refused() -> None:
+    with pytest.raises(UsageError, match="99 resamples are too few"):
+        paired_bootstrap([1.0, 0.5], [0.0, 0.1], resamples=99)

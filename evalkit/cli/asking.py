@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,7 @@ from evalkit.cli.output import Output
 
 if TYPE_CHECKING:
     from evalkit.models import Model
+    from evalkit.models.prices import Purse
     from evalkit.models.server_options import ServerOptions
     from evalkit.runner import Progress, RunOptions
 
@@ -42,7 +44,10 @@ class Connecting:
     concurrency: options.Concurrency = 8
     timeout: options.Timeout = 120.0
     deadline: Annotated[
-        float, typer.Option("--deadline", help="Servers: seconds one request may take with all its retries.", min=0)
+        float,
+        typer.Option(
+            "--deadline", help="Servers: seconds a request may take, retries included; 0: one attempt.", min=0
+        ),
     ] = 600.0
     max_retries: Annotated[
         int, typer.Option("--max-retries", help="Servers: how often a failed call is retried.", min=0)
@@ -55,8 +60,15 @@ class Connecting:
         str | None, typer.Option("--price", help="US dollars per million tokens, IN,OUT, where the table is wrong.")
     ] = None
     max_cost: Annotated[
-        float | None, typer.Option("--max-cost", help="Stop before spending more US dollars.", min=0)
+        float | None, typer.Option("--max-cost", help="Stop before all models together spend more US dollars.", min=0)
     ] = None
+
+    @cached_property
+    def purse(self) -> "Purse":
+        """What all models of this command may spend together."""
+        from evalkit.models.prices import Purse
+
+        return Purse(self.max_cost)
 
     def opened_cache(self, output: Output) -> AbstractContextManager[Cache]:
         """The response cache of this command, open."""
@@ -79,7 +91,7 @@ class Connecting:
             deadline=self.deadline,
             keep_alive=self.keep_alive,
             price=parse_price(self.price) if self.price else None,
-            max_cost=self.max_cost,
+            purse=self.purse,
             replay=cache if self.offline else None,
         )
 

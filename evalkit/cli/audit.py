@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from evalkit.judge.session import JudgeSettings, MakeOptions
     from evalkit.models.prices import Price
     from evalkit.record import Run
-    from evalkit.review.labels import HumanLabel
     from evalkit.review.scales import Scale
 
 _FEW = 30
@@ -48,7 +47,7 @@ def audit(
     ] = None,
     rubric: Annotated[str | None, typer.Option("--rubric", help="Rubric name or YAML file.")] = None,
     retries: Annotated[
-        int, typer.Option("--retries", help="Ask again so often for a reply without a verdict.", min=0)
+        int, typer.Option("--retries", help="Ask again so often, with more tokens, where no verdict came.", min=0)
     ] = 2,
     *,
     asking: Asking,
@@ -116,7 +115,7 @@ def _on_scores(
 def _labelled(path: Path, reports: Path) -> "tuple[Scale, list[Labelled]]":
     """The scale people scored on, and their mean scores by the Run and row they are about."""
     from evalkit.judge.audit.people import Labelled
-    from evalkit.review.labels import read_labels
+    from evalkit.review.labels import people_shares, read_labels
     from evalkit.review.scales import get_scale
 
     given = [label for label in read_labels(path) if label.score is not None]
@@ -125,16 +124,7 @@ def _labelled(path: Path, reports: Path) -> "tuple[Scale, list[Labelled]]":
         raise UsageError(f"{path}: holds scores on {' and '.join(names) or 'no scale'}; one scale is needed")
     scale = get_scale(names[0])
     runs = {name: options.find_run(name, reports) for name in dict.fromkeys(label.run for label in given)}
-    return scale, [Labelled(run, _shares(given, name, scale)) for name, run in runs.items()]
-
-
-def _shares(given: "list[HumanLabel]", run: str, scale: "Scale") -> dict[str, float]:
-    collected: dict[str, list[float]] = {}
-    for label in given:
-        if label.run == run and label.score is not None:
-            row = f"{label.id}#{label.repeat}" if label.repeat else label.id
-            collected.setdefault(row, []).append((label.score - scale.low) / (scale.high - scale.low))
-    return {row: sum(shares) / len(shares) for row, shares in collected.items()}
+    return scale, [Labelled(run, people_shares(run, given)) for run in runs.values()]
 
 
 def _price(judge: str, written: str | None) -> "Price | None":

@@ -41,14 +41,16 @@ def baseline(
 
 def _accept(runs: "list[Run]", folder: Path, reason: str, name: str | None, output: "Output") -> None:
     from evalkit.baseline import ADVISED_REPEATS, accept
+    from evalkit.compare.repeats import folded
     from evalkit.report.text import plural
 
     written = []
     for run in runs:
         path = accept(run, folder, reason=reason, name=name)
-        written.append({"run": run.id, "task": run.manifest.task, "file": str(path), "repeats": run.manifest.repeats})
-        output.say(f"baseline: {path} ({_value(run)}, {plural(run.manifest.repeats, 'repeat')})")
-        if run.manifest.repeats < ADVISED_REPEATS:
+        repeats = folded(run).manifest.repeats
+        written.append({"run": run.id, "task": run.manifest.task, "file": str(path), "repeats": repeats})
+        output.say(f"baseline: {path} ({_value(run)}, {plural(repeats, 'repeat')})")
+        if repeats < ADVISED_REPEATS:
             output.note(
                 f"{run.manifest.task}: with answers that vary, store {ADVISED_REPEATS} repeats, or one lucky run turns "
                 "later commits red"

@@ -1,5 +1,6 @@
 """`evalkit compare A B …`: what changed between runs, paired by sample, with intervals."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,7 +40,7 @@ def compare(
         Path | None, typer.Option("--labels", help="JSONL of human labels that correct a judge's scores.")
     ] = None,
     show_flips: Annotated[
-        int, typer.Option("--show-flips", help="Show N samples that got worse and N that got better.")
+        int, typer.Option("--show-flips", help="Show N samples that got worse and N that got better.", min=0)
     ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Compare even what does not mean the same.")] = False,
     reports: options.Reports = Path("reports"),
@@ -51,7 +52,7 @@ def compare(
     from evalkit.errors import EXIT_INCOMPLETE, UsageError
 
     output = context.obj
-    if margin is not None and not margin > 0:
+    if margin is not None and not 0 < margin < math.inf:
         raise UsageError(f"--margin {margin}: give a positive number of points")
     loaded = [_load(name, reports) for name in runs]
     for run in loaded:
@@ -112,12 +113,18 @@ def _line(one: "Comparison", p_equivalent: float | None, margin: float | None) -
     result = one.result
     change = result.difference
     interval = "–" if change.low is None or change.high is None else f"[{change.low:+.4f}, {change.high:+.4f}]"
-    names = (for_log(one.baseline.manifest.model), for_log(one.candidate.manifest.model))
+    names = tuple(for_log(name) for name in _names(one))
     value = "–" if change.value is None else f"{change.value:+.4f}"
     counts = (str(len(one.losses)), str(len(one.gains)))
     equivalence = () if margin is None else (_p(p_equivalent),)
     tests = (interval, _p(one.p_adjusted), *counts, *equivalence)
     return (for_log(one.task), *names, value, *tests, _verdict(one, p_equivalent))
+
+
+def _names(one: "Comparison") -> tuple[str, str]:
+    """The two models; where they are called the same, the two Runs."""
+    models = one.baseline.manifest.model, one.candidate.manifest.model
+    return models if models[0] != models[1] else (one.baseline.id, one.candidate.id)
 
 
 def _verdict(one: "Comparison", p_equivalent: float | None) -> str:

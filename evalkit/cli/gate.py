@@ -1,5 +1,6 @@
 """`evalkit gate CANDIDATE --baseline RUN`: pass, fail or say what would settle it; for CI."""
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ def _check_repeats(repeats: str | None) -> None:
 def _positive(points: float | None) -> float | None:
     from evalkit.errors import UsageError
 
-    if points is not None and not points > 0:
+    if points is not None and not 0 < points < math.inf:
         raise UsageError(f"--non-inferiority {points}: give a positive number of points")
     return points
 
@@ -233,6 +234,7 @@ def _document(result: "GateResult", strict: bool) -> dict[str, Any]:
 def _calibrate(runs: "Sequence[Run]", rules: "Sequence[GateRule]", output: "Output") -> None:
     from dataclasses import asdict
 
+    from evalkit.ci.text import for_log
     from evalkit.errors import UsageError
     from evalkit.gate.calibration import calibrate_run
     from evalkit.gate.verdicts import rules_of
@@ -241,12 +243,13 @@ def _calibrate(runs: "Sequence[Run]", rules: "Sequence[GateRule]", output: "Outp
         raise UsageError("nothing to calibrate on: name at least one run made with --repeats 4")
     found = [calibrate_run(run, rule) for run in runs for rule in rules_of(run, rules)]
     lines = [
-        (one.run.manifest.task, one.metric, str(one.samples), str(one.runs), f"{one.found.flip_rate:.4f}",
-         f"{one.found.false_alarms:.4f}", f"{one.found.inconclusive:.4f}", str(one.found.comparisons))
+        (for_log(one.run.manifest.task), for_log(one.run.id), one.metric, str(one.samples), str(one.runs),
+         f"{one.found.flip_rate:.4f}", f"{one.found.false_alarms:.4f}", f"{one.found.inconclusive:.4f}",
+         str(one.found.comparisons))
         for one in found
     ]  # fmt: skip
-    columns = ("task", "metric", "samples", "runs", "flip rate", "false alarms", "inconclusive", "comparisons")
-    output.table(columns, lines)
+    counted = ("samples", "repeats", "flip rate", "false alarms", "inconclusive", "comparisons")
+    output.table(("task", "run", "metric", *counted), lines)
     for one in found:
         if one.left_out:
             output.note(f"{one.run.id}: {one.left_out} samples with an unscored repeat were left out")

@@ -1,6 +1,7 @@
 """`evalkit judge SOURCE`: score responses, compare those of two runs, or let a jury of several judges do it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,14 +9,15 @@ import typer
 
 from evalkit.cli import options
 from evalkit.cli.asking import Asking, asks_models
-from evalkit.errors import UsageError
+from evalkit.errors import ModelError, UsageError
 from evalkit.record import RUN_FILE
 
 if TYPE_CHECKING:
     from evalkit.cli.output import Output
     from evalkit.judge.session import JudgeSettings
+    from evalkit.models import ModelOptions
     from evalkit.record import Run
-    from evalkit.runner import RunOptions
+    from evalkit.runner import DryRun, Progress, RunOptions
 
 _METHODS = ("mean", "median", "majority")
 
@@ -40,7 +42,7 @@ def judge(
         int, typer.Option("--canary", help="Plant N known-bad answers and say if they were caught.", min=0)
     ] = 0,
     retries: Annotated[
-        int, typer.Option("--retries", help="Ask again so often for a reply without a verdict.", min=0)
+        int, typer.Option("--retries", help="Ask again so often, with more tokens, where no verdict came.", min=0)
     ] = 2,
     embedding: Annotated[
         str | None,
@@ -53,40 +55,100 @@ def judge(
     from evalkit.cli.show import show_plans, show_run
     from evalkit.judge.session import JudgeSettings
     from evalkit.judge.task_parts import REFERENCE
-    from evalkit.runner import DryRun
 
     output = context.obj
     method = _jury_method(jury, pairs=against is not None)
     if canary and against is not None:
         raise UsageError("--canary plants answers among those that are scored: leave it out with --against")
     judges = judge_name or [REFERENCE]
+    if len(set(judges)) < len(judges):
+        raise UsageError("--judge: a jury is of different judges; for another draw of the same one give --repeats")
     if embedding is not None and REFERENCE not in judges:
         raise UsageError("--embedding is for the reference judge: add --judge reference, or leave it out")
-    runs: dict[str, Run] = {}
-    plans: list[DryRun] = []
+    asked = _Asked(source, against, tuple(judges))
     with asking.opened_cache(output) as cache:
         settings = JudgeSettings(rubric, retries, canary, asking.server_options(cache), embedding)
-        for number, judge_id in enumerate(judges, start=1):
-            own_name = f"{asking.name}-{number}" if asking.name and len(judges) > 1 else asking.name
-            with output.progress(f"judge {judge_id}") as progress:
-                kept = asking.run_options(cache, progress, output, own_name)
-                try:
-                    runs[judge_id] = _judge(source, against, judge_id, settings, kept)
-                except DryRun as plan:
-                    plans.append(plan)
-    if len(plans) == 1:
-        raise plans[0]
-    if plans:
-        show_plans(plans, output)
+        done = _judge_all(asked, settings, lambda progress: asking.run_options(cache, progress, output), output)
+    if done.plans:
+        show_plans(done.plans, output)
         return
-    if REFERENCE in judges:
+    if not done.runs:
+        raise done.error
+    if REFERENCE in done.runs:
         output.note("reference judge: no language model judged; it compares each response with its reference answer")
-    for judge_id, run in runs.items() if canary else ():
+    for judge_id, run in done.runs.items() if canary else ():
         output.note(_told_canaries(judge_id, run, canary))
-    if len(runs) == 1:
-        show_run(runs[judges[0]], output, groups=("family",))
+    if len(done.runs) == 1:
+        show_run(next(iter(done.runs.values())), output, groups=("family",))
     else:
-        _show_jury(runs, method, output, pairs=against is not None)
+        _show_jury(done, method, output, pairs=against is not None)
+    if done.failed:
+        # Its document, where one is wanted, is already out.
+        replace(output, json=False).fail(done.error)
+        raise typer.Exit(done.error.exit_code)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is judged by whom."""
+
+    source: str
+    against: str | None
+    judges: tuple[str, ...]
+
+
+@dataclass
+class _Done:
+    """What became of every judge."""
+
+    runs: "dict[str, Run]" = field(default_factory=dict)
+    plans: "list[DryRun]" = field(default_factory=list)
+    failed: dict[str, ModelError] = field(default_factory=dict)
+
+    @property
+    def error(self) -> ModelError:
+        """Why the command did not do all that was asked."""
+        first = next(iter(self.failed.values()))
+        if not self.runs:
+            return first
+        return ModelError(
+            f"{len(self.failed)} of {len(self.failed) + len(self.runs)} judges failed and did not vote: {first}"
+        )
+
+
+def _judge_all(
+    asked: _Asked,
+    settings: "JudgeSettings",
+    kept: "Callable[[Progress | None], RunOptions]",
+    output: "Output",
+) -> _Done:
+    """Ask every judge; one that fails on the way does not keep the others from judging."""
+    from evalkit.runner import DryRun
+
+    done, several = _Done(), len(asked.judges) > 1
+    if several:
+        _meet(asked.judges, settings.model)
+    for number, judge in enumerate(asked.judges, start=1):
+        with output.progress(f"judge {judge}") as progress:
+            own = kept(progress)
+            own = replace(own, name=f"{own.name}-{number}") if own.name and several else own
+            try:
+                done.runs[judge] = _judge(asked.source, asked.against, judge, settings, own)
+            except DryRun as plan:
+                done.plans.append(plan)
+            except ModelError as error:
+                done.failed[judge] = error
+    return done
+
+
+def _meet(judges: Sequence[str], how: "ModelOptions") -> None:
+    """Miss a judge that nobody knows or serves before another one is paid; local ones are loaded in their turn."""
+    from evalkit.judge.task_parts import REFERENCE
+    from evalkit.models import load
+
+    for name in judges:
+        if name != REFERENCE and not name.startswith("hf/") and not Path(name).is_dir():
+            load(name, how)
 
 
 def _jury_method(named: str | None, *, pairs: bool) -> str:
@@ -123,12 +185,12 @@ def _told_canaries(judge: str, run: "Run", wanted: int) -> str:
     return f"{judge} {verdict} of {caught.n} planted bad answers{few}{advice}"
 
 
-def _show_jury(runs: dict[str, "Run"], method: str, output: "Output", *, pairs: bool) -> None:
-    from dataclasses import asdict
+def _show_jury(done: _Done, method: str, output: "Output", *, pairs: bool) -> None:
     from typing import Any, cast
 
     from evalkit.judge.jury import ballots, disagreements, jury_verdicts, result, standings
 
+    runs = done.runs
     votes = ballots({name: run.rows for name, run in runs.items()})
     chosen = cast(Any, method)
     verdicts = jury_verdicts(votes, chosen)
@@ -153,6 +215,7 @@ def _show_jury(runs: dict[str, "Run"], method: str, output: "Output", *, pairs: 
             "standings": [asdict(one) for one in standings(votes, chosen)],
             "verdicts": {item: asdict(verdict) for item, verdict in verdicts.items()},
             "runs": {judge: str(run.path) for judge, run in runs.items()},
+            "failed": {judge: str(error) for judge, error in done.failed.items()},
         }
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evalkit.cli import options
-from evalkit.record import Run
+from evalkit.record import RUN_FILE, Run
 
 if TYPE_CHECKING:
     from evalkit.gate import GateRule
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 def report(
     context: typer.Context,
-    runs: Annotated[list[str], typer.Argument(help="Runs (folders or names); the first of each task is the baseline.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Runs (folders or names), or journals of `evalkit arena serve`. The model of the first run is the "
+            "baseline; in a task it did not run, that of the task's first run."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write.")] = Path("report.html"),
     title: Annotated[str | None, typer.Option("--title", help="Title of the page.")] = None,
     baseline: Annotated[
@@ -26,6 +32,10 @@ def report(
     rules: Annotated[Path | None, typer.Option("--rules", help="Rules of that gate.")] = None,
     against: Annotated[
         str | None, typer.Option("--against", help="Model that others are compared with; default: the first run's.")
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", help="Scores that `evalkit review` exported: how far the judges agree with them."),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Keep the page up to date until every run has ended.")] = False,
     md: Annotated[Path | None, typer.Option("--md", help="Also write Markdown, for a pull request.")] = None,
@@ -55,20 +65,22 @@ def report(
     from evalkit.report.exporters import export as export_runs
     from evalkit.report.exporters import parse
     from evalkit.report.watch import watch as watch_runs
+    from evalkit.snapshots import is_abandoned
 
     output = context.obj
     for target in export or ():
         parse(target)
-    loaded = [options.find_run(name, reports) for name in runs]
+    loaded = [run for name in runs for run in _find(name, reports)]
     for run in loaded:
         options.warn_of_damage(run, output)
     before = [run for name in baseline or () for run in find_runs(name, reports)]
-    files = _Files(
-        out, title, against, before, read_rules(rules) if rules else (), {"md": md, "csv": csv, "json": json_out}
-    )
+    texts = {"md": md, "csv": csv, "json": json_out}
+    files = _Files(out, title, against, before, read_rules(rules) if rules else (), texts, labels)
     if watch:
         output.note(f"watching until every run has ended: open {out.resolve()}; Ctrl-C stops it")
         loaded = watch_runs(loaded, files.write)
+        for run in filter(is_abandoned, loaded):
+            output.note(f"{run.id} was killed: run the same command again, and it goes on where it stopped")
     written = files.write(loaded)
     if model_card is not None:
         written.append(_write_card(model_card, loaded, against, source_url))
@@ -79,6 +91,15 @@ def report(
         output.say(f"exported: {place}")
     paths = [str(path.resolve()) for path in written]
     output.document({"written": paths, "exported": exported, "runs": [run.id for run in loaded]})
+
+
+def _find(name: str, reports: Path) -> list[Run]:
+    """A Run, or the votes in a journal as Runs."""
+    from evalkit.arena.voted_runs import runs_of_journal
+
+    path = Path(name)
+    is_run = not path.is_file() or path.name == RUN_FILE
+    return [options.find_run(name, reports)] if is_run else runs_of_journal(path)
 
 
 @dataclass(frozen=True)
@@ -92,12 +113,15 @@ class _Files:
     """Baseline of the gate; empty where there is none."""
     rules: Sequence["GateRule"]
     texts: Mapping[str, Path | None]
+    labels: Path | None = None
+    """People's scores of responses that were judged."""
 
     def write(self, runs: Sequence[Run], reload_every: int | None = None) -> list[Path]:
         from evalkit.record import write_text
         from evalkit.report import build_csv, build_json, build_markdown, write_report
 
         gate = self._gate(runs)
+        runs = _with_people(runs, self.labels) if self.labels else runs
         page = write_report(
             runs, self.out, title=self.title, gate=gate, baseline=self.against, reload_every=reload_every
         )
@@ -118,6 +142,19 @@ class _Files:
             return None
         known = {run.id for run in self.before}
         return to_view(run_gate([run for run in runs if run.id not in known], self.before, self.rules))
+
+
+def _with_people(runs: Sequence[Run], path: Path) -> list[Run]:
+    """The Runs with people's scores in the rows of those that judge the same responses."""
+    from evalkit.errors import UsageError
+    from evalkit.judge.audit.people import with_shares
+    from evalkit.review.labels import people_shares, read_labels
+
+    labels = read_labels(path)
+    shares = [people_shares(run, labels) if run.manifest.judge else {} for run in runs]
+    if not any(shares):
+        raise UsageError(f"{path}: holds no score of a response that a run of this report judges; name the judged run")
+    return [with_shares(run, known) for run, known in zip(runs, shares, strict=True)]
 
 
 def _write_card(path: Path, runs: Sequence[Run], against: str | None, source: str | None) -> Path:

@@ -63,8 +63,17 @@ def show_plan(plan: DryRun, output: Output) -> None:
 
 
 def show_plans(plans: Sequence[DryRun], output: Output) -> None:
-    """The same for several models asked by one command."""
-    output.document({"plans": [_tell_plan(plan, output) for plan in plans]})
+    """The same for several models asked, or several stages made, by one command."""
+    if len(plans) == 1:
+        show_plan(plans[0], output)
+        return
+    told = [_tell_plan(plan, output) for plan in plans]
+    together: dict[str, Any] = {"calls": sum(one["calls"] for one in told)}
+    if all("most_cost" in one for one in told):
+        costs = [one["most_cost"] for one in told]
+        together["most_cost"] = None if None in costs else sum(costs)
+        output.note(f"together {together['calls']} calls, US dollars: {_cost(None, together['most_cost'])}")
+    output.document({"plans": told, "together": together})
 
 
 def _tell_plan(plan: DryRun, output: Output) -> dict[str, Any]:
@@ -78,13 +87,16 @@ def _tell_plan(plan: DryRun, output: Output) -> dict[str, Any]:
         lines += [
             ("prompt tokens", f"{found.prompt_tokens} ({found.method})"),
             ("completion tokens, at most", str(found.most_completion_tokens)),
-            ("US dollars", _cost(found.least_cost, found.most_cost)),
+            ("US dollars", _cost(None if plan.at_most else found.least_cost, found.most_cost)),
         ]
+    if plan.at_most:
+        document |= {"upper_bound": True, "least_cost": None} if found is not None else {"upper_bound": True}
+        lines.append(("answers not yet given", "taken as long as they may be"))
     output.table(("", plan.model.name), lines, title=f"{plan.task}: nothing was asked")
     return document
 
 
 def _cost(least: float | None, most: float | None) -> str:
-    if least is None or most is None:
+    if most is None:
         return "unknown: give --price IN,OUT"
-    return f"{least:.4f} to {most:.4f}"
+    return f"at most {most:.4f}" if least is None else f"{least:.4f} to {most:.4f}"

@@ -1,13 +1,14 @@
 """Human labels in, a comparison whose judge is corrected by them out (prediction-powered inference).
 
 A labels file is JSONL: `{"id": sample, "run": run id, "score": number}` per line, or `"model"` in place of `"run"`;
-the score is in the judge's unit, or true and false. Several labels of one response are averaged, other keys (reviewer,
-notes) are left alone, and a score of null is a skipped item. The labelled samples must be a random draw.
+the score is in the judge's unit, or true and false; with the key "scale", as `evalkit review` writes it, it is told in
+the judge's unit. Several labels of one response are averaged, other keys (reviewer, notes) are left alone, and a score
+of null is a skipped item. The labelled samples must be a random draw.
 """
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,14 +32,51 @@ class HumanLabels:
     """Scores that people gave to responses."""
 
     path: Path
-    scores: Mapping[tuple[str, str], float]
-    """(run id or model name, sample id) → mean human score."""
+    given: tuple["HumanScore", ...]
 
     def of(self, run: Run) -> dict[str, float]:
-        """Human scores of a Run's samples: labels that name it, the Run it judged, or its model."""
+        """Human scores of a Run's samples in its unit: labels that name it, the Run it judged, or its model.
+
+        Raises NotComparable where they are on a scale that says nothing in the Run's unit.
+        """
         judged = run.manifest.judge or {}
         names = (run.manifest.model, str(judged.get("run")), run.id)
-        return {sample: score for name in names for (owner, sample), score in self.scores.items() if owner == name}
+        collected: dict[str, dict[str, list[float]]] = {name: {} for name in names}
+        for label in self.given:
+            if label.owner in collected:
+                collected[label.owner].setdefault(label.row_of(run), []).append(self._told(label, run))
+        return {row: math.fsum(v) / len(v) for name in names for row, v in collected[name].items()}
+
+    def _told(self, label: "HumanScore", run: Run) -> float:
+        """The score in the Run's unit."""
+        from evalkit.report.scale import lowest
+        from evalkit.review.scales import SCALES
+
+        if label.scale is None:
+            return label.score
+        scale, low, top = SCALES.get(label.scale), lowest(run.manifest), run.manifest.scale
+        if scale is None or not scale.fits(low, top):
+            raise NotComparable(
+                f"{self.path}: its labels are on {label.scale}, and {run.id} is scored from {low:g} to {top:g}"
+            )
+        return low + (label.score - scale.low) / (scale.high - scale.low) * (top - low)
+
+
+@dataclass(frozen=True)
+class HumanScore:
+    """One person's score of one response."""
+
+    owner: str
+    """Run id or model name."""
+    id: str
+    repeat: int
+    score: float
+    scale: str | None
+    """Of the review page; None where the score is in the judge's unit."""
+
+    def row_of(self, run: Run) -> str:
+        """The row that holds the response: a judgement numbers repeats as samples of their own."""
+        return f"{self.id}#{self.repeat}" if self.repeat and run.manifest.judge else self.id
 
 
 def read_labels(path: Path) -> HumanLabels:
@@ -54,13 +92,11 @@ def read_labels(path: Path) -> HumanLabels:
         raise UsageError(f"{path}: no such file of labels") from None
     except UnicodeDecodeError:
         raise DataError(path, "not UTF-8 text") from None
-    collected: dict[tuple[str, str], list[float]] = {}
-    for number, line in enumerate(lines, start=1):
-        if line.strip() and (label := _label(path, number, line)) is not None:
-            collected.setdefault(label[0], []).append(label[1])
-    if not collected:
+    read = (_label(path, number, line) for number, line in enumerate(lines, start=1) if line.strip())
+    given = tuple(label for label in read if label is not None)
+    if not given:
         raise UsageError(f"{path}: holds no label; each line is a JSON object with id, score, and run or model")
-    return HumanLabels(path, {key: math.fsum(values) / len(values) for key, values in collected.items()})
+    return HumanLabels(path, given)
 
 
 def corrected_comparison(
@@ -145,7 +181,7 @@ def _units(labels: Sequence[str]) -> list[list[int]]:
     return list(members.values())
 
 
-def _label(path: Path, number: int, line: str) -> tuple[tuple[str, str], float] | None:
+def _label(path: Path, number: int, line: str) -> HumanScore | None:
     try:
         content: Any = json.loads(line)
     except json.JSONDecodeError as error:
@@ -160,4 +196,7 @@ def _label(path: Path, number: int, line: str) -> tuple[tuple[str, str], float] 
         return None
     if not isinstance(score, (bool, int, float)) or not math.isfinite(score):
         raise DataError(path, f"score must be a number, not {score!r}", line=number)
-    return (str(owner), str(content["id"])), float(score)
+    repeat, scale = content.get("repeat") or 0, content.get("scale")
+    if not isinstance(repeat, int):
+        raise DataError(path, f"repeat must be a whole number, not {repeat!r}", line=number)
+    return HumanScore(str(owner), str(content["id"]), repeat, float(score), None if scale is None else str(scale))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from evalkit.compare.direction import higher_is_better
 from evalkit.compare.errors import NotComparable
 from evalkit.compare.labels import HumanLabels, corrected_comparison
 from evalkit.compare.repeats import folded
@@ -25,11 +26,6 @@ _MODEL_SETTINGS = {"style"}
 
 _CANARY = "canary"
 """Tag of an answer planted to test a judge; it says nothing about the model."""
-
-_LOWER_IS_BETTER = (
-    "perplexity", "bits_per_byte", "loss", "brier", "calibration_error", "error_rate", "wer", "mse",
-    "helm/ece_", "helm/platt_ece_", "helm/bias_", "toxic", "helm/seconds",
-)  # fmt: skip
 
 _POINTS = 100.0
 """A point is a hundredth of the metric's range."""
@@ -70,19 +66,29 @@ class Comparison:
     """The one cluster of all samples, which are then taken as independent."""
 
     @property
+    def rises(self) -> bool:
+        """Whether more of the metric is better."""
+        return higher_is_better(self.metric, self.candidate)
+
+    @property
     def oriented(self) -> PairedComparison:
         """The result with up as the good direction: a metric that is better when lower changes its sign."""
-        return self.result if higher_is_better(self.metric) else _mirrored(self.result)
+        return self.result if self.rises else _mirrored(self.result)
 
     @property
     def losses(self) -> tuple[str, ...]:
         """Ids of the samples on which the candidate did worse, the largest change first."""
-        return self.flips.worse if higher_is_better(self.metric) else self.flips.better
+        return self.flips.worse if self._flips_rise else self.flips.better
 
     @property
     def gains(self) -> tuple[str, ...]:
         """Ids of the samples on which the candidate did better, the largest change first."""
-        return self.flips.better if higher_is_better(self.metric) else self.flips.worse
+        return self.flips.better if self._flips_rise else self.flips.worse
+
+    @property
+    def _flips_rise(self) -> bool:
+        """Whether more of the score is better by which samples flipped."""
+        return higher_is_better(self.flip_metric, self.candidate)
 
     def equivalence_p(self, margin: float) -> float | None:
         """p-value of "they differ by less than `margin` points" (two one-sided tests)."""
@@ -190,11 +196,6 @@ def mismatches(baseline: Run, candidate: Run) -> list[str]:
         if run.manifest.status != "complete":
             found.append(f"run {run.id} is {run.manifest.status}, not complete")
     return found
-
-
-def higher_is_better(metric: str) -> bool:
-    """Whether more of a metric is good; losses, errors and perplexities are better when lower."""
-    return not any(word in metric.lower() for word in _LOWER_IS_BETTER)
 
 
 def points(value: float, scale: float) -> float:

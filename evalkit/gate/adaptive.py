@@ -8,7 +8,7 @@ hardly decide: where scores do not change from repeat to repeat, or what varies 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from evalkit.arena.runs import is_pairwise
+from evalkit.arena.even import evened
 from evalkit.errors import EvalkitError
 from evalkit.gate.forecast import removable_share
 from evalkit.gate.rules import GateRule
@@ -86,12 +86,12 @@ class _Repeated:
 
     def __init__(self, repeat: Repeat) -> None:
         self._repeat = repeat
-        self._made: dict[tuple[str, int], Run | CannotRepeat] = {}
+        self._made: dict[tuple[str, str, int], Run | CannotRepeat] = {}
 
     def __call__(self, run: Run, count: int) -> Run:
         if run.manifest.repeats >= count:
             return run
-        key = (run.id, count)
+        key = (str(run.path), run.id, count)
         if key not in self._made:
             try:
                 self._made[key] = self._repeat(run, count)
@@ -118,6 +118,8 @@ def _more(entry: _Open, repeat: _Repeated, count: int) -> _Open:
     one = entry.gated
     if one.baseline is None or one.comparison is None:
         return entry
+    if one.pairs is not None:
+        return _more_pairs(entry, one.pairs, repeat, count)
     sides, reasons = [one.candidate, one.baseline], []
     for side, run in enumerate(sides):
         try:
@@ -127,6 +129,16 @@ def _more(entry: _Open, repeat: _Repeated, count: int) -> _Open:
     if reasons and sides[0] is one.candidate and sides[1] is one.baseline:
         return replace(entry, stuck=reasons[0])
     return replace(entry, gated=replace(one, candidate=sides[0], baseline=sides[1]).compared())
+
+
+def _more_pairs(entry: _Open, pairs: Run, repeat: _Repeated, count: int) -> _Open:
+    """The same for a judgement of pairs, whose repeats are repeats of both sides."""
+    try:
+        pairs = repeat(pairs, count)
+    except CannotRepeat as error:
+        return replace(entry, stuck=str(error))
+    even, own = evened(pairs)
+    return replace(entry, gated=replace(entry.gated, candidate=own, baseline=even, pairs=pairs).compared())
 
 
 def _looked(entry: _Open, index: int, p_adjusted: float | None, plan: AdaptiveRepeats) -> _Open:
@@ -170,8 +182,6 @@ def _without_burden(one: Gated) -> Gated:
 
 
 def _spent(one: Gated) -> str:
-    if is_pairwise(one.candidate):
-        return "both orders of every pair"
     counts = [one.candidate.manifest.repeats, *([one.baseline.manifest.repeats] if one.baseline else [])]
     count = " and ".join(str(count) for count in dict.fromkeys(counts))
     return f"{count} {'repeat' if count == '1' else 'repeats'}{_of_what(one.candidate)}"

@@ -41,7 +41,7 @@ def broken_critical(run: Run, rule: GateRule, metric: str) -> list[str] | Decisi
         if len(scores) < len(rows) or None in scores:
             return Decision(Verdict.UNDECIDABLE, f"the critical sample {sample} is unscored", None)
         middle = (run.manifest.scale if single == metric else 1.0) / 2
-        sign = 1 if higher_is_better(single) else -1
+        sign = 1 if higher_is_better(single, run) else -1
         if any(sign * ((score or 0.0) - middle) < 0 for score in scores):
             broken.append(sample)
     return broken

@@ -16,8 +16,7 @@ from evalkit.cache import Cache
 from evalkit.compare.repeats import folded
 from evalkit.errors import UsageError
 from evalkit.gate.adaptive import CannotRepeat
-from evalkit.gate.rejudge import judged_run, judging_of, responses_of
-from evalkit.judge.sources import from_run
+from evalkit.gate.rejudge import judged_runs, judging_of, responses_of, task_anew
 from evalkit.models import Model, ModelOptions, load
 from evalkit.record import Run
 from evalkit.runner import Progress, RunOptions, run
@@ -71,14 +70,26 @@ class Rerunner:
         judging = judging_of(recorded, self.options.tasks, self.options.models, self.options.model)
         limit = recorded.manifest.settings.get("limit")
         try:
-            responses = from_run(self(judged_run(recorded, self.options.reports), repeats))
+            answered = self._answered(judged_runs(recorded, self.options.reports), repeats)
         except CannotRepeat as error:
             if not judging.varies:
                 raise CannotRepeat(f"{error}, and the reference judge gives the same verdict every time") from None
             return self._run(judging.task(*responses_of(recorded)), judging.judge, repeats, limit)
         # Each repeat of a response is a sample of its own to the judge.
-        made = folded(self._run(judging.task(*responses), judging.judge, 1, limit and limit * repeats))
+        made = folded(self._run(task_anew(judging, recorded, answered, repeats), judging.judge, 1, None))
         return replace(made, manifest=replace(made.manifest, settings={**made.manifest.settings, "limit": limit}))
+
+    def _answered(self, judged: Sequence[Run], repeats: int) -> list[Run]:
+        """The judged Runs with that many repeats, or one of two where only that one can be made again."""
+        found, problems = list(judged), []
+        for side, one in enumerate(judged):
+            try:
+                found[side] = self(one, repeats)
+            except CannotRepeat as error:
+                problems.append(error)
+        if len(problems) == len(judged):
+            raise problems[0]
+        return found
 
     def _task(self, recorded: Run) -> Task:
         problem = f"no task {recorded.manifest.task!r} is known here"

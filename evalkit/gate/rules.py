@@ -3,6 +3,7 @@
 `SCHEMA` is the same as a JSON schema, for editors.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -48,9 +49,11 @@ class GateRule:
 
     def __post_init__(self) -> None:
         for name, value in self._bounded():
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value < math.inf:
                 raise UsageError(f"{name} is {value}, expected a number above 0")
-        if not self.min_effect >= 0:
+        if self.floor is not None and not math.isfinite(self.floor):
+            raise UsageError(f"floor is {self.floor}, expected a number in the metric's own unit")
+        if not 0 <= self.min_effect < math.inf:
             raise UsageError(f"min_effect is {self.min_effect}, expected 0 or more points")
         if not 0 < self.alpha < 1:
             raise UsageError(f"alpha is {self.alpha}, expected a level between 0 and 1")

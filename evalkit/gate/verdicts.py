@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from evalkit.arena.even import EVEN, evened
 from evalkit.arena.runs import is_pairwise
-from evalkit.compare import Comparison, HumanLabels, NotComparable, compare_runs, higher_is_better, mismatches
+from evalkit.compare import Comparison, HumanLabels, NotComparable, compare_runs, mismatches
 from evalkit.compare.family import holm_known
 from evalkit.compare.repeats import folded
 from evalkit.errors import EXIT_INCOMPLETE, EXIT_INCONCLUSIVE, EXIT_OK, EXIT_REGRESSION, UsageError
@@ -47,14 +47,18 @@ class RuleVerdict:
     note: str = ""
     """What else a reader should know, such as how many repeats it took."""
 
+    among: str = ""
+    """The candidate's own name, where several of this task are gated together."""
+
     @property
     def task(self) -> str:
         return self.candidate.manifest.task
 
     @property
     def name(self) -> str:
-        """The task, and the group where the rule is about one."""
-        return self.task if self.rule.group is None else f"{self.task} {self.rule.group}"
+        """The task, the group where the rule is about one, and the candidate where there are several of the task."""
+        task = self.task if self.rule.group is None else f"{self.task} {self.rule.group}"
+        return f"{task} ({self.among})" if self.among else task
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,10 @@ class Gated:
     """Why there is no comparison."""
     note: str = ""
     """What it is compared with, where that is no baseline."""
+    pairs: Run | None = None
+    """The judgement of pairs that both sides are made of, where there is no baseline."""
+    among: str = ""
+    """As in RuleVerdict."""
 
     def compared(self) -> "Gated":
         """With its comparison, or with the problem that prevents one."""
@@ -106,7 +114,7 @@ class Gated:
         alone = self.comparison.only_cluster if self.comparison else None
         cluster = f"all samples are of one cluster, {alone}, and were taken as independent" if alone else ""
         notes = ". ".join(part for part in (self.note, note, cluster) if part)
-        return RuleVerdict(self.rule, self.metric, self.candidate, decision, self.comparison, notes)
+        return RuleVerdict(self.rule, self.metric, self.candidate, decision, self.comparison, notes, self.among)
 
     def _problem(self) -> str:
         if self.baseline is None:
@@ -161,10 +169,20 @@ def prepare(
             rule=_filled(rule, one.candidate, settings),
             metric=rule.metric or one.candidate.manifest.primary,
             labels=settings.labels,
+            among=_own_name(candidate, candidates),
         ).compared()
-        for one in met
+        for candidate, one in zip(candidates, met, strict=True)
         for rule in rules_of(one.candidate, rules)
     ]
+
+
+def _own_name(candidate: Run, candidates: Sequence[Run]) -> str:
+    """What tells a candidate from others of its task: its id, or its folder where ids are the same; else nothing."""
+    task = candidate.manifest.task
+    rivals = [run for run in candidates if run.manifest.task == task and run is not candidate]
+    if not rivals:
+        return ""
+    return str(candidate.path or candidate.id) if any(run.id == candidate.id for run in rivals) else candidate.id
 
 
 def _meeting(candidate: Run, baselines: Sequence[Run]) -> Gated:
@@ -174,7 +192,7 @@ def _meeting(candidate: Run, baselines: Sequence[Run]) -> Gated:
         return Gated(GateRule(), candidate.manifest.primary, candidate, baseline)
     even, own = evened(candidate)
     note = f"{own.manifest.model} against {even.manifest.model}: the win rate is compared with {EVEN}"
-    return Gated(GateRule(), own.manifest.primary, own, even, note=note)
+    return Gated(GateRule(), own.manifest.primary, own, even, note=note, pairs=candidate)
 
 
 def family_p(gated: Sequence[Gated]) -> list[float | None]:
@@ -213,18 +231,24 @@ def decide_one(one: Gated, p_adjusted: float | None, *, looks: Look | None = Non
         return critical
     if one.comparison is None:
         return Decision(Verdict.UNDECIDABLE, one.problem, None)
-    up = higher_is_better(one.metric)
-    rule = one.rule.to_rule(one.comparison.scale, higher_is_better=up)
+    rule = one.rule.to_rule(one.comparison.scale, higher_is_better=one.comparison.rises)
     rule = looks.rule(rule) if looks else rule
     found = one.comparison.oriented
     if one.rule.non_inferiority is not None:
         rule = replace(rule, margin=one.rule.non_inferiority * one.comparison.scale / 100)
     decision = decide(found, rule, p_adjusted=p_adjusted, critical_broken=critical)
+    if not _may_vary(one.candidate):
+        decision = replace(decision, repeats_needed=None)
     if one.rule.non_inferiority is None or decision.verdict is not Verdict.INCONCLUSIVE:
         return decision
     p = noninferiority_p(found, rule.margin)
     reason = f"a drop of {rule.margin:.4g} is not excluded (p = {p or 1:.2g}), and non-inferiority was asked for"
     return replace(decision, verdict=Verdict.FAIL, reason=reason)
+
+
+def _may_vary(run: Run) -> bool:
+    """Whether another run may give other scores; log-likelihoods (no generated token) are the same every time."""
+    return run.manifest.judge is not None or any(row.completion_tokens != 0 for row in run.rows)
 
 
 def conclude(verdicts: Sequence[RuleVerdict], candidates: Sequence[Run], baselines: Sequence[Run]) -> GateResult:

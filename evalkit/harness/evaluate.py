@@ -12,11 +12,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from evalkit.aggregate import with_pseudo_values
 from evalkit.digest import digest
 from evalkit.errors import UsageError
 from evalkit.harness.ask import Asker, chat_template
 from evalkit.harness.plain import plain
-from evalkit.harness.results import Document, score_task, to_metrics
+from evalkit.harness.results import Document, perplexity_shares, score_task, to_metrics
 from evalkit.harness.tasks import Part, load_parts
 from evalkit.models import Model
 from evalkit.record import (
@@ -31,7 +32,7 @@ from evalkit.record import (
     write_manifest,
     write_run,
 )
-from evalkit.snapshots import Snapshots
+from evalkit.snapshots import Snapshots, at_work
 
 if TYPE_CHECKING:
     from evalkit.cache import Cache
@@ -102,12 +103,13 @@ def _run(part: Part, model: Model, options: HarnessOptions, template: Callable[.
     folder = options.reports / manifest.id
     write_manifest(manifest, folder)
     asker.progress = _watched(options.progress, work, manifest, folder)
-    for request_type, waiting in _by_type(documents.values()).items():
-        _ask(asker, request_type, waiting)
-        if asker.stopped is not None:
-            write_run(_finished(manifest, work, "interrupted"), folder)
-            raise asker.stopped
-    return write_run(_finished(manifest, work, "complete"), folder)
+    with at_work(folder):
+        for request_type, waiting in _by_type(documents.values()).items():
+            _ask(asker, request_type, waiting)
+            if asker.stopped is not None:
+                write_run(_finished(manifest, work, "interrupted"), folder)
+                raise asker.stopped
+        return write_run(_finished(manifest, work, "complete"), folder)
 
 
 def _watched(progress: Progress | None, work: "_Work", manifest: Manifest, folder: Path) -> Progress:
@@ -249,6 +251,10 @@ def _finished(manifest: Manifest, work: _Work, status: Literal["complete", "inte
         for name, documents in work.documents.items()
     }
     rows = tuple(row for one in scored.values() for row in one.rows)
+    added: dict[str, list[float]] = {}
+    if not several:  # a group's perplexity is a mean of its tasks' ones
+        for name, one in scored.items():
+            added |= perplexity_shares(work.part.tasks[name], one)
     metrics = to_metrics(work.part, scored) if rows else Metrics({})
     named = [name for name in metrics.overall if name.split(",")[0] == manifest.primary] or [*metrics.overall]
     done = replace(
@@ -256,11 +262,12 @@ def _finished(manifest: Manifest, work: _Work, status: Literal["complete", "inte
         status=status,
         primary=named[0] if named else manifest.primary,
         metrics=metrics,
+        pseudo_values=tuple(added),
         unscored=count_unscored(rows),
         usage=_usage(work, rows),
         finished=now(),
     )
-    return Run(done, rows)
+    return Run(done, with_pseudo_values(rows, added))
 
 
 def _usage(work: _Work, rows: Sequence[Row]) -> dict[str, float]:

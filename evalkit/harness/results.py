@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evalkit.harness.ask import Answer, ChatPrompt, prompt_of
+from evalkit.harness.perplexities import is_perplexity, shares
 from evalkit.harness.plain import plain
 from evalkit.harness.spread import standard_error, stock_name
 from evalkit.harness.tasks import Part
@@ -92,7 +93,12 @@ def _process(task: Any, document: Document) -> dict[tuple[str, str], Any]:
 def _row(task: Any, document: Document, scores: Mapping[tuple[str, str], Any], *, clustered: bool) -> Row:
     first, fault = document.instances[0], document.fault
     response = (fault or document.answers[0]).response
-    numbers = {metric_name(*key): float(value) for key, value in scores.items() if _is_number(value)}
+    known = task.aggregation()
+    numbers = {
+        metric_name(*key): float(value)
+        for key, value in scores.items()
+        if _is_number(value) and not is_perplexity(known.get(key[0]))
+    }
     return Row(
         id=f"{document.task}/{document.id}",
         repeat=0,
@@ -224,6 +230,20 @@ def _group_metrics(group: Any, tasks: Mapping[str, Mapping[str, Metric]]) -> dic
         error = averaged.get(f"{metric}_stderr,{filtered_by}", "N/A")
         named[name] = _average(averaged[key], None if error == "N/A" else float(error), count, parts)
     return named
+
+
+def perplexity_shares(task: Any, scored: Scored) -> dict[str, list[float]]:
+    """What each row adds to the task's perplexities, by metric; NaN for a row that is unscored."""
+    known = task.aggregation()
+    places = [place for place, row in enumerate(scored.rows) if row.unscored is None]
+    found: dict[str, list[float]] = {}
+    for key, items in scored.items.items():
+        if is_perplexity(known.get(key[0])) and len(items) == len(places) and (values := shares(known[key[0]], items)):
+            column = [math.nan] * len(scored.rows)
+            for place, value in zip(places, values, strict=True):
+                column[place] = value
+            found[metric_name(*key)] = column
+    return found
 
 
 def _flat(metrics: Mapping[str, Metric]) -> dict[str, Any]:

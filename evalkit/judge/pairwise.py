@@ -59,6 +59,18 @@ def pair_sample(sample: Sample, response_a: str, response_b: str) -> Sample:
     return replace(sample, fields={**sample.fields, "response_a": response_a, "response_b": response_b})
 
 
+def comparing_task(
+    samples: Sequence[Sample],
+    rubric: Rubric,
+    judge: Model,
+    subject: Subject,
+    options: JudgeOptions = JudgeOptions(),  # noqa: B008 - frozen
+) -> Task:
+    """The Task of comparing pairs as the rubric asks for it: AlpacaEval 2's in one order, any other in both."""
+    build = alpaca_eval_task if rubric.parser == ALPACA_EVAL_PARSER else pairwise_task
+    return build(samples, rubric, judge, subject, options)
+
+
 def pairwise_task(
     samples: Sequence[Sample],
     rubric: Rubric,
@@ -133,6 +145,18 @@ def in_order(sample: Sample, order: str) -> Sample:
         fields |= {key: sample.fields[_other_side(key)] for key in sample.fields if _other_side(key) != key}
     fields |= {ORDER_FIELD: order, PAIR_FIELD: sample.id}
     return replace(sample, id=f"{sample.id}|{order}", fields=fields, cluster=sample.cluster or sample.id)
+
+
+def pairs_of(rows: Sequence[Row]) -> list[Sample]:
+    """The pairs of a judgement as they were given, one sample each, whatever was shown first."""
+    found: dict[str, Sample] = {}
+    for row in rows:
+        name = str(row.fields[PAIR_FIELD])
+        if name not in found:
+            shown = Sample(name, row.fields, row.target, row.cluster, row.tags)
+            # Swapping the sides twice gives them back.
+            found[name] = shown if row.fields[ORDER_FIELD] == "ab" else replace(in_order(shown, "ba"), id=name)
+    return list(found.values())
 
 
 def _other_side(key: str) -> str:

@@ -28,9 +28,14 @@ def judged_sample(sample: Sample, response: str, *, unscored: str | None = None,
     fields: dict[str, Any] = {**sample.fields, "response": response}
     if unscored is not None:
         fields[task_parts.UNSCORED_FIELD] = unscored
-    if repeat:
-        return replace(sample, id=f"{sample.id}#{repeat}", fields=fields, cluster=sample.cluster or sample.id)
-    return replace(sample, fields=fields)
+    return repeat_of(replace(sample, fields=fields), repeat)
+
+
+def repeat_of(sample: Sample, number: int) -> Sample:
+    """A sample about a later response to the same question: of its own name, in the cluster of the first one."""
+    if not number:
+        return sample
+    return replace(sample, id=f"{sample.id}#{number}", cluster=sample.cluster or sample.id)
 
 
 def judged_samples(samples: Iterable[Sample], rows: Iterable[Row]) -> list[Sample]:

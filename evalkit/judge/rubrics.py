@@ -110,16 +110,19 @@ class Rubric:
         if self.needs_reference and not has_reference(sample):
             raise UsageError(f"rubric {self.name} needs a reference answer and sample {sample.id} has none")
         key = self.template_key(sample)
-        fence = (
-            Fence.around(sample.fields, self.name, sample.id) if (self.fence if fenced is None else fenced) else None
-        )
         values = {**self.defaults, **template_values(sample)}
+        fence = self._fence(key, values, sample.id) if (self.fence if fenced is None else fenced) else None
         user = self._fill(self.templates[key], values, fence, sample.id)
         system = self._fill(self.system.get(key, ""), values, fence, sample.id)
         if fence is not None:
             system = f"{system}\n\n{fence.notice}".strip()
         user_message = Message("user", user)
         return (Message("system", system), user_message) if system else (user_message,)
+
+    def _fence(self, key: str, values: Mapping[str, str], sample_id: str) -> Fence:
+        """The fence around what a template quotes; a field it does not, such as people's label, changes no prompt."""
+        named = _PLACEHOLDER.findall(self.templates[key] + self.system.get(key, ""))
+        return Fence.around({name: values[name] for name in named if name in values}, self.name, sample_id)
 
     def _fill(self, template: str, values: Mapping[str, str], fence: Fence | None, sample_id: str) -> str:
         # One pass: what is filled in is never searched for placeholders again.

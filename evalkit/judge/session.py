@@ -10,8 +10,8 @@ from evalkit.judge.audit.canaries import with_canaries
 from evalkit.judge.audit.judgements import read_prd
 from evalkit.judge.audit.measures import ReportCard, recorded_card, report_card
 from evalkit.judge.audit.pairs import bundled_pairs, load_pairs
-from evalkit.judge.audit.people import Labelled, ScoreCard, score_card
-from evalkit.judge.pairwise import ALPACA_EVAL_PARSER, alpaca_eval_task, pair_sample, pairwise_task
+from evalkit.judge.audit.people import PEOPLE_FIELD, Labelled, ScoreCard, score_card
+from evalkit.judge.pairwise import comparing_task, pair_sample, pairwise_task
 from evalkit.judge.pointwise import CANARY, pointwise_task
 from evalkit.judge.rubric_files import load_rubric
 from evalkit.judge.rubrics import Rubric
@@ -90,13 +90,13 @@ def judge_pairs(candidate: Run, baseline: Run, judge_name: str, settings: JudgeS
         f"{candidate.manifest.model_fingerprint} {baseline.manifest.model_fingerprint}",
         candidate.manifest.data_hash,
         candidate.id,
+        baseline.id,
     )
-    pairs = _pairs(candidate, baseline)
+    pairs = answered_pairs(candidate, baseline)
     alone = len({row.id for row in (*candidate.rows, *baseline.rows) if _is_plain(row)}) - len(pairs)
     if alone and options.announce is not None:
         options.announce(f"{alone} samples are in only one of the two runs and are left out")
-    build = alpaca_eval_task if rubric.parser == ALPACA_EVAL_PARSER else pairwise_task
-    task = build(pairs, rubric, judge, subject, JudgeOptions(retries=settings.retries))
+    task = comparing_task(pairs, rubric, judge, subject, JudgeOptions(retries=settings.retries))
     return run(task, judge, options)
 
 
@@ -121,7 +121,7 @@ def audit_scores(
     """
     judge = load_judge(judge_name, settings.model, embedding=settings.embedding)
     rubric = _rubric(judge_name, settings, "pointwise")
-    tasks = [_scoring(one.run, rubric, judge, settings, make_options().limit) for one in labelled]
+    tasks = [_scoring(one, rubric, judge, settings, make_options().limit) for one in labelled]
     *judged, off, on = _run_all([*tasks, *_attacks(bundled_pairs(), rubric, judge)], judge, make_options)
     card = score_card([(one, people.shares) for one, people in zip(judged, labelled, strict=True)], rubric)
     return ScoreAudit(card, attack_results(off.rows, rubric), attack_results(on.rows, rubric), (*judged, off, on))
@@ -138,10 +138,15 @@ def audit_recorded(judge_name: str, path: Path) -> ReportCard:
     return recorded_card(judges[judge_name], labels)
 
 
-def _scoring(answered: Run, rubric: Rubric, judge: Model, settings: JudgeSettings, limit: int | None) -> Task:
-    samples, subject = from_run(answered)
-    kept = [sample for sample in samples if CANARY not in sample.tags]
+def _scoring(people: Labelled, rubric: Rubric, judge: Model, settings: JudgeSettings, limit: int | None) -> Task:
+    samples, subject = from_run(people.run)
+    kept = [_told(sample, people.shares.get(sample.id)) for sample in samples if CANARY not in sample.tags]
     return pointwise_task(_first(kept, limit), rubric, judge, subject, JudgeOptions(retries=settings.retries))
+
+
+def _told(sample: Sample, share: float | None) -> Sample:
+    """The sample with people's score, which no prompt shows but every report of the Run can use."""
+    return sample if share is None else replace(sample, fields={**sample.fields, PEOPLE_FIELD: share})
 
 
 def _first(samples: list[Sample], limit: int | None) -> list[Sample]:
@@ -187,8 +192,11 @@ def _default(judge_name: str, kind: str, pairs: Sequence[Sample] = ()) -> str:
     return "mt-bench-pair" if any("response_a_2" in pair.fields for pair in pairs) else "pair-json"
 
 
-def _pairs(candidate: Run, baseline: Run) -> list[Sample]:
-    """Every sample both Runs hold; one of whose two responses is missing stays unscored for that reason."""
+def answered_pairs(candidate: Run, baseline: Run) -> list[Sample]:
+    """Every sample both Runs hold, of repeats the first; where a response is missing it is unscored for that reason.
+
+    Raises UsageError where the Runs share no answered instruction.
+    """
     other = {row.id: row for row in baseline.rows if _is_plain(row)}
     shared = [row for row in candidate.rows if row.id in other and _is_plain(row)]
     if not shared or any("instruction" not in row.fields for row in shared):

@@ -8,7 +8,7 @@ from evalkit.digest import digest
 from evalkit.errors import UsageError
 from evalkit.judge.rubrics import Rubric
 from evalkit.models import Model, ModelOptions, load
-from evalkit.redraw import RETRY_TEMPERATURE
+from evalkit.redraw import RETRY_TEMPERATURE, longest_answer
 from evalkit.task import Outcome, Request, Response, Sample
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ class Subject:
     data_hash: str
     run: str | None = None
     """Id of the Run that holds the responses, where there is one."""
+    against: str | None = None
+    """Id of the Run they are compared with, in a judgement of pairs."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,7 @@ def fingerprint(judge: Model, rubric: Rubric, options: JudgeOptions) -> str:
 
 def judge_record(judge: Model, rubric: Rubric, subject: Subject, options: JudgeOptions) -> dict[str, Any]:
     """What a Run keeps about its judge."""
+    compared = {} if subject.against is None else {"against": subject.against}
     return {
         "name": judge.name,
         "kind": rubric.kind,
@@ -143,5 +146,7 @@ def judge_record(judge: Model, rubric: Rubric, subject: Subject, options: JudgeO
         "subject_data_hash": subject.data_hash,
         "retries": options.retries,
         "retry_temperature": rubric.params.temperature or RETRY_TEMPERATURE,
+        "retry_max_tokens": [longest_answer(rubric.params.max_tokens, n + 1) for n in range(options.retries)],
         "run": subject.run,
+        **compared,
     }

@@ -34,7 +34,9 @@ _MOST_BYTES = 190 << 20
 """The server allows 200 MB."""
 _REACH_SECONDS = 30 * 86_400
 """Batches older than this have lost their files."""
-_ACTIVE = {"validating", "in_progress", "finalizing"}
+_ACTIVE = {"validating", "in_progress", "finalizing", "cancelling"}
+_EXPIRED = "batch_expired"
+"""The error code of a request that the server did not come to within the day."""
 _LONGEST_WAIT = 60.0
 _T = TypeVar("_T")
 _log = logging.getLogger("evalkit")
@@ -108,7 +110,7 @@ class _Job:
                 batch = self._patiently(lambda: self._client.batches.retrieve(batch_id))  # noqa: B023 - called at once
                 if batch.status == "failed":
                     raise ModelError(f"{self._model.name}: the server refused the batch {batch.id}: {_errors(batch)}")
-                if batch.status not in _ACTIVE and batch.status != "cancelling":
+                if batch.status not in _ACTIVE:
                     yield from self._read(batch)
             if self._running:
                 time.sleep(self._options.poll_seconds)
@@ -253,9 +255,10 @@ def _fault(line: Mapping[str, Any], model: str) -> Faulty:
     error = line.get("error") or known.get("body") or {}
     error = error.get("error", error) if isinstance(error, Mapping) else error
     named = error if isinstance(error, Mapping) else {"message": error}
-    refusal = Refusal(
-        int(known.get("status_code") or 500), str(named.get("message", named)), str(named.get("code") or "")
-    )
+    words, code, status = str(named.get("message", named)), str(named.get("code") or ""), known.get("status_code")
+    if not isinstance(status, int):
+        return Faulty("timeout" if code == _EXPIRED else "http", words or "no reason given", retry=False)
+    refusal = Refusal(status, words, code)
     fault = fault_of(refusal, model, KEY_NAME)
     return fault if isinstance(fault, Faulty) else Faulty("http", refusal.detail, retry=False)
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from evalkit.errors import EvalkitError, ModelError
+from evalkit.models.attempt import Allowance, attempt_within
 from evalkit.models.limit import Limit
 from evalkit.models.redact import redact
 from evalkit.models.signals import Interrupts
@@ -74,13 +75,30 @@ class CallPolicy:
     deadline: float = 600.0
     first_wait: float = 0.5
     budget: "Budget | None" = None
+    timeout: float = 120.0
 
     @classmethod
     def of(cls, options: "ServerOptions", budget: "Budget | None" = None) -> "CallPolicy":
         """The part of the options that concerns calls."""
         return cls(
-            max(1, options.concurrency), max(0, options.max_retries), options.deadline, options.first_wait, budget
+            max(1, options.concurrency),
+            max(0, options.max_retries),
+            options.deadline,
+            options.first_wait,
+            budget,
+            options.timeout,
         )
+
+    def allowance(self, began: float) -> Allowance:
+        """How long an attempt that begins now may take.
+
+        Args:
+            began: when the request's first attempt began (time.monotonic()).
+        """
+        now = time.monotonic()
+        left = began + self.deadline - now if self.deadline else self.timeout
+        seconds = max(0.0, min(self.timeout, left))
+        return Allowance(seconds, now + seconds)
 
     def pause(self, fault: Faulty, attempts: int, retries: int) -> float | None:
         """Seconds to wait before the next attempt; None where there is to be none.
@@ -217,16 +235,17 @@ class _Crew:
 
     def _answer(self, request: Request) -> _Finished | None:
         """None where the run was stopped before the call could be tried again."""
-        ends = time.monotonic() + self._policy.deadline
+        began = time.monotonic()
         attempts = retries = 0
         while self.limit.acquire():
             started = time.monotonic()
             try:
-                response = self._call(request)
+                with attempt_within(self._policy.allowance(began)):
+                    response = self._call(request)
             except Faulty as fault:
                 self.limit.release()
                 pause = self._policy.pause(fault, attempts, retries)
-                late = pause is not None and time.monotonic() + pause > ends
+                late = pause is not None and time.monotonic() + pause > began + self._policy.deadline
                 if fault.overloaded:
                     self.limit.overloaded(started, None if late else fault.after)
                 if pause is None or late:

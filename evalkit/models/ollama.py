@@ -16,8 +16,9 @@ from evalkit.models import ModelOptions
 from evalkit.models.calls import CallPolicy, Faulty, answer_all
 from evalkit.models.continuations import are_short, read_first_token
 from evalkit.models.ollama_context import check_fits, check_whole
-from evalkit.models.ollama_server import OllamaServer
+from evalkit.models.ollama_server import KEY_NAME, OllamaServer
 from evalkit.models.openai_format import sendable
+from evalkit.models.redact import without_key
 from evalkit.models.server_options import ServerOptions
 from evalkit.models.streaming import Streamed, stream_from_server, whole
 from evalkit.task import Prompt, Request, Response
@@ -146,7 +147,6 @@ class OllamaModel:
         self._limit_known = True
 
     def _ask(self, request: Request) -> Streamed:
-        ends = time.monotonic() + self._options.timeout
         text, top = "", list[tuple[tuple[str, float], ...]]()
         with self._server.guarded(self.name), closing(self._parts(request)) as parts:
             for part in parts:
@@ -156,12 +156,10 @@ class OllamaModel:
                 text += piece
                 top += _top_logprobs(part)
                 if part.done:
-                    yield _finished(request, part, text, tuple(top))
+                    yield without_key(_finished(request, part, text, tuple(top)), KEY_NAME)
                     return
                 if len(text) > _LARGEST_ANSWER:
                     raise Faulty("http", f"the answer is longer than {_LARGEST_ANSWER} characters", retry=False)
-                if time.monotonic() > ends:
-                    raise Faulty("timeout", f"no end of the answer within {self._options.timeout:g} s", retry=True)
         raise Faulty("http", "the answer broke off before its end", retry=True)
 
     def _parts(self, request: Request) -> Generator[Any, None, None]:

@@ -4,14 +4,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from evalkit.errors import EvalkitError, ModelError, UsageError
+from evalkit.models.attempt import hooks, seconds_allowed
 from evalkit.models.calls import Faulty
 from evalkit.models.http_faults import Refusal, fault_of
-
-if TYPE_CHECKING:
-    pass
 
 PullProgress = Callable[[str, int | None, int | None], None]
 """Called with (what is being done, bytes so far, bytes in all)."""
@@ -43,7 +41,8 @@ class OllamaServer:
         import httpx
         from ollama import Client
 
-        self.client: Client = Client(timeout=httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS)))
+        limits = httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
+        self.client: Client = Client(timeout=limits, event_hooks=hooks())
         self.timeout = timeout
 
     @property
@@ -101,7 +100,9 @@ class OllamaServer:
         except ollama.ResponseError as error:
             raise _fault(error, name) from None
         except httpx.TimeoutException:
-            raise Faulty("timeout", f"nothing came for {self.timeout:g} s", retry=True) from None
+            raise Faulty(
+                "timeout", f"no whole answer within {seconds_allowed(self.timeout):.3g} s", retry=True
+            ) from None
         except (httpx.HTTPError, ConnectionError) as error:
             raise Faulty("http", f"connection failed: {error}", retry=True) from None
         except (ValueError, AttributeError, TypeError, RecursionError) as error:

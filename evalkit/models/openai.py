@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -18,7 +19,8 @@ from evalkit.models.calls import CallPolicy, Faulty, answer_all
 from evalkit.models.continuations import are_short, read_echo, read_first_token
 from evalkit.models.openai_connection import CHAT, COMPLETIONS, KEY_NAME, Connection, check_reachable
 from evalkit.models.openai_stream import stream_call
-from evalkit.models.prices import Budget, Estimate, Price, estimate, find_price, table
+from evalkit.models.prices import Budget, Estimate, Price, Purse, estimate, find_price, table
+from evalkit.models.redact import without_key
 from evalkit.models.server_options import ServerOptions
 from evalkit.models.streaming import Streamed, stream_from_server
 from evalkit.models.tokens import counter_for
@@ -80,7 +82,7 @@ class OpenAIModel:
         self.delivered: set[str] = set()
         """Keys whose batch result was handed out: asked again, they are sent again."""
         self._remote_name = remote_name
-        self._budget = Budget(self.price, options.max_cost, counter_for(remote_name))
+        self._budget = Budget(self.price, options.purse or Purse(), counter_for(remote_name))
         self._policy = CallPolicy.of(options, self._budget)
 
     def fingerprint(self) -> str:
@@ -98,11 +100,7 @@ class OpenAIModel:
     def stream(self, request: Request) -> Streamed:
         """The answer as the server sends it; a fault before its first piece is tried again."""
         self._check_may_call([request])
-        limit = self.options.timeout
-
-        def call(asked: Request) -> Streamed:
-            return stream_call(asked, self.connection, self.body, self.read, limit)
-
+        call = partial(stream_call, connection=self.connection, body=self.body, read=self.read)
         return stream_from_server(request, call, self._policy)
 
     def loglikelihood(self, requests: Sequence[Request]) -> Iterator[Response]:
@@ -129,12 +127,12 @@ class OpenAIModel:
         """The Response in the body that answers a request."""
         response = (wire.read_completion if isinstance(request.prompt, str) else wire.read_chat)(request.id, body)
         notes = [note for note in (response.detail, self.connection.dialect.note) if note]
-        return replace(response, detail="; ".join(notes))
+        return without_key(replace(response, detail="; ".join(notes)), KEY_NAME)
 
     def _check_may_call(self, requests: Sequence[Request]) -> None:
         if self.options.replay is not None:
             raise ModelError(f"--offline: {self.name} is not asked; run once without --offline")
-        if self.options.max_cost is not None and self.price is None:
+        if self.options.purse is not None and self.options.purse.most is not None and self.price is None:
             raise UsageError(f"--max-cost: the price of {self.name} is not known; say it with --price IN,OUT")
         self._budget.check(requests)
 

@@ -1,20 +1,19 @@
 """One call through the official `openai` client in, a JSON object or a named fault out.
 
-The body is read piece by piece, so that an answer that trickles in or never ends is cut off, which the client's own
-timeouts (they start anew with every piece) do not do.
+The body is read piece by piece, so that an answer that never ends is cut off; one that takes too long is, by `attempt`.
 """
 
 import os
 import socket
 import sys
-import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from evalkit.errors import UsageError
+from evalkit.models.attempt import hooks, seconds_allowed
 from evalkit.models.calls import Faulty
 from evalkit.models.http_faults import Refusal, fault_of, retry_after
 from evalkit.models.openai_format import Dialect, read_body
@@ -45,15 +44,20 @@ class Connection:
     Args:
         name: the model as the user wrote it, for messages.
         base_url: None means OpenAI itself.
-        timeout: seconds until the answer begins, and again until it ends.
+        timeout: seconds without a byte until an exchange is given up.
     """
 
     def __init__(self, name: str, base_url: str | None, timeout: float) -> None:
         self.name = name
-        self.client = _client(base_url, timeout)
-        self.is_own = urlsplit(str(self.client.base_url)).hostname == OWN_HOST
+        self.is_own = base_url is None or urlsplit(base_url).hostname == OWN_HOST
         self.dialect = Dialect("max_completion_tokens" if self.is_own else "max_tokens")
+        self._base_url = base_url
         self._timeout = timeout
+
+    @cached_property
+    def client(self) -> "OpenAI":
+        """Made when it is first needed: its import takes a second or more, and a page that is served need not wait."""
+        return _client(self._base_url, self._timeout)
 
     def send(self, make: Callable[[], tuple[str, dict[str, Any]]]) -> dict[str, Any]:
         """Make one call.
@@ -93,7 +97,9 @@ class Connection:
                 raise _AskAgain from None
             raise fault_of(refusal, self.name, KEY_NAME) from None
         except timeouts:
-            raise Faulty("timeout", f"no answer within {self._timeout:g} s", retry=True) from None
+            raise Faulty(
+                "timeout", f"no whole answer within {seconds_allowed(self._timeout):.3g} s", retry=True
+            ) from None
         except openai.APIConnectionError as error:
             raise Faulty("http", f"connection failed: {error.__cause__ or error}", retry=True) from None
         except broken as error:
@@ -103,7 +109,7 @@ class Connection:
 
     def _post(self, endpoint: str, body: dict[str, Any]) -> bytes:
         with self._api(endpoint).with_streaming_response.create(**body) as answer:
-            return self._read(answer.iter_bytes(), time.monotonic() + self._timeout)
+            return self._read(answer.iter_bytes())
 
     def _begin(self, endpoint: str, body: dict[str, Any]) -> Any:
         return self._api(endpoint).create(**body)
@@ -111,23 +117,23 @@ class Connection:
     def _api(self, endpoint: str) -> Any:
         return self.client.completions if endpoint == COMPLETIONS else self.client.chat.completions
 
-    def _read(self, pieces: Any, ends: float) -> bytes:
+    @staticmethod
+    def _read(pieces: Iterable[bytes]) -> bytes:
         content = bytearray()
         for piece in pieces:
             content += piece
             if len(content) > _LARGEST_BODY:
                 raise Faulty("http", f"the answer is larger than {_LARGEST_BODY >> 20} MiB", retry=False)
-            if time.monotonic() > ends:
-                raise Faulty("timeout", f"the answer did not end within {self._timeout:g} s", retry=True)
         return bytes(content)
 
 
 def _client(base_url: str | None, timeout: float) -> "OpenAI":
-    from openai import OpenAI, Timeout
+    from openai import DefaultHttpxClient, OpenAI, Timeout
 
     limits: Any = Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS))
     key = os.environ.get(KEY_NAME) or "none"
-    return OpenAI(api_key=key, base_url=base_url or None, max_retries=0, timeout=limits)
+    http = DefaultHttpxClient(timeout=limits, event_hooks=hooks())
+    return OpenAI(api_key=key, base_url=base_url or None, max_retries=0, timeout=limits, http_client=http)
 
 
 def _transport(name: str) -> tuple[type[Exception], ...]:

@@ -4,7 +4,6 @@ The chunks are put together to the body that the server would have sent at once,
 fault, is decided in one place.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any
@@ -21,7 +20,7 @@ Body = Callable[[Request], tuple[str, dict[str, Any]]]
 Read = Callable[[Request, Mapping[str, Any]], Response]
 
 
-def stream_call(request: Request, connection: Connection, body: Body, read: Read, seconds: float) -> Streamed:
+def stream_call(request: Request, connection: Connection, body: Body, read: Read) -> Streamed:
     """One streamed call.
 
     Args:
@@ -29,11 +28,9 @@ def stream_call(request: Request, connection: Connection, body: Body, read: Read
         connection: the client.
         body: gives (endpoint, body) of a call that is not streamed.
         read: the Response in the body of an answer that is not streamed.
-        seconds: how long the answer may take.
 
     Raises Faulty, ModelError or UsageError.
     """
-    ends = time.monotonic() + seconds
     endpoint, _ = body(request)
     answer = _Answer(endpoint == CHAT)
     with closing(connection.open_stream(lambda: _streaming(connection, *body(request)))) as chunks:
@@ -41,8 +38,6 @@ def stream_call(request: Request, connection: Connection, body: Body, read: Read
         while (chunk := connection.guarded(lambda: next(received, None))) is not None:
             if piece := answer.take(_as_mapping(chunk)):
                 yield piece
-            if time.monotonic() > ends:
-                raise Faulty("timeout", f"the answer did not end within {seconds:g} s", retry=True)
     yield read(request, answer.body())
 
 

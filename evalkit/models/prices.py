@@ -94,19 +94,53 @@ def estimate(requests: Sequence[Request], counter: TokenCounter, price: Price | 
     )
 
 
+class Purse:
+    """The money that all models of one command may spend together: what is spent, and what is set aside for calls.
+
+    Args:
+        most: US dollars; None means no limit.
+    """
+
+    def __init__(self, most: float | None = None) -> None:
+        self.most = most
+        self.spent = 0.0
+        self._set_aside: dict[object, float] = {}
+        self._changed = threading.Condition()
+
+    def set_aside(self, call: object, dollars: float, stopped: Callable[[], bool]) -> bool:
+        """Keep money for a call; waits for calls in flight to end where that makes room.
+
+        False where there is no room, or once `stopped`.
+        """
+        with self._changed:
+            while self.most is not None and self.spent + sum(self._set_aside.values()) + dollars > self.most:
+                if not self._set_aside or stopped():
+                    return False
+                self._changed.wait(_LOOK_AGAIN_SECONDS)
+            self._set_aside[call] = dollars
+            return True
+
+    def pay(self, call: object, cost: Callable[[float], float]) -> float:
+        """Replace what was set aside for a call by what it did cost, given what was set aside; that cost."""
+        with self._changed:
+            paid = cost(self._set_aside.pop(call, 0.0))
+            self.spent += paid
+            self._changed.notify_all()
+            return paid
+
+
 class Budget:
-    """Money spent so far, and what may be spent: every call reserves its dearest case before it begins.
+    """What one model has spent from the purse: every call sets its dearest case aside before it begins.
 
     So the limit holds even for the calls in flight, as far as the count of prompt tokens is right. What failed without
     an answer is not charged; an answer counts with the tokens the server reports, or else with its dearest case.
     """
 
-    def __init__(self, price: Price | None, most: float | None, counter: TokenCounter) -> None:
+    def __init__(self, price: Price | None, purse: Purse, counter: TokenCounter) -> None:
         self._price = price
-        self._most = most
+        self._purse = purse
         self._counter = counter
-        self._reserved: dict[str, float] = {}
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self.spent = 0.0
 
     @property
@@ -116,43 +150,35 @@ class Budget:
 
     def check(self, requests: Sequence[Request]) -> None:
         """Raise ModelError before the first call where the prompts alone cost more than is left."""
-        if self._price is None or self._most is None:
+        most, spent = self._purse.most, self._purse.spent
+        if self._price is None or most is None:
             return
         least = estimate(requests, self._counter, self._price).least_cost or 0.0
-        if self.spent + least > self._most:
+        if spent + least > most:
+            before = f" and ${spent:.4f} were spent before" if spent else ""
             raise ModelError(
-                f"--max-cost {self._most:g}: the prompts of {len(requests)} calls alone cost about ${least:.4f}"
-                f" ({self._counter.method}); allow more, or ask less with --limit"
+                f"--max-cost {most:g}: the prompts of {len(requests)} calls alone cost about ${least:.4f}"
+                f" ({self._counter.method}){before}; allow more, or ask less with --limit"
             )
 
     def reserve(self, request: Request, stopped: Callable[[], bool]) -> bool:
-        """Set the dearest case of a call aside; waits for calls in flight to end where that makes room.
-
-        False where there is no room, or once `stopped`.
-        """
+        """Set the dearest case of a call aside; False where there is no room, or once `stopped`."""
         if self._price is None:
             return True
         dearest = self._price.cost(self._counter.count(request.prompt), request.params.max_tokens)
-        with self._changed:
-            while self._most is not None and self.spent + sum(self._reserved.values()) + dearest > self._most:
-                if not self._reserved or stopped():
-                    return False
-                self._changed.wait(_LOOK_AGAIN_SECONDS)
-            self._reserved[request.id] = dearest
-            return True
+        return self._purse.set_aside((id(self), request.id), dearest, stopped)
 
     def settle(self, request: Request, response: Response | None) -> None:
         """Replace what was reserved by what the call did cost."""
-        with self._changed:
-            dearest = self._reserved.pop(request.id, 0.0)
-            self.spent += self._cost(response, dearest)
-            self._changed.notify_all()
+        paid = self._purse.pay((id(self), request.id), lambda dearest: self._cost(response, dearest))
+        with self._lock:
+            self.spent += paid
 
     def exhausted(self) -> ModelError:
         """Why no further call is made."""
         return ModelError(
-            f"--max-cost {self._most:g} is reached: ${self.spent:.4f} were spent, and the next call may cost too much; "
-            "what was answered is kept, so allow more and run the same command again"
+            f"--max-cost {self._purse.most:g} is reached: ${self._purse.spent:.4f} were spent, and the next call may "
+            "cost too much; what was answered is kept, so allow more and run the same command again"
         )
 
     def _cost(self, response: Response | None, dearest: float) -> float:

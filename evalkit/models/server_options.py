@@ -7,7 +7,7 @@ from evalkit.models import ModelOptions
 
 if TYPE_CHECKING:
     from evalkit.cache import Cache
-    from evalkit.models.prices import Price
+    from evalkit.models.prices import Price, Purse
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class ServerOptions(ModelOptions):
     """How to work with a server. None of it changes what is asked."""
 
     deadline: float = 600.0
-    """Seconds one request may take with all its attempts and waits; no attempt begins after it."""
+    """Seconds one request may take with all its attempts and waits; 0 means one attempt, as long as `timeout`."""
     first_wait: float = 0.5
     """Longest first back-off in seconds; doubles with every attempt."""
     keep_alive: str | None = None
@@ -26,8 +26,8 @@ class ServerOptions(ModelOptions):
     """How often a batch is looked at."""
     price: "Price | None" = None
     """What tokens cost, where the price table does not know it."""
-    max_cost: float | None = None
-    """US dollars that may be spent by this model object; None means no limit."""
+    purse: "Purse | None" = None
+    """What may be spent, by all models that share it; None means no limit."""
     replay: "Cache | None" = None
     """Answer only from this cache: nothing is connected to, and a request to call out is refused."""
 

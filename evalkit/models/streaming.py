@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from evalkit.models import Model
+from evalkit.models.attempt import attempt_within
 from evalkit.models.calls import CallPolicy, Faulty, given_up
 from evalkit.task import Request, Response
 
@@ -85,10 +86,14 @@ def _tried(request: Request, call: Callable[[Request], Streamed], policy: CallPo
         told = False
         try:
             with closing(call(request)) as pieces:
-                for piece in pieces:
+                allowance = policy.allowance(started)
+                while True:
+                    with attempt_within(allowance):
+                        piece = next(pieces, None)
+                    if piece is None:
+                        return
                     told = True
                     yield piece if isinstance(piece, str) else replace(piece, seconds=time.monotonic() - started)
-            return
         except Faulty as fault:
             pause = None if told else policy.pause(fault, attempts, retries)
             late = pause is not None and time.monotonic() + pause > started + policy.deadline

@@ -8,6 +8,7 @@ None.
 
 import math
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Literal
 
@@ -34,8 +35,8 @@ def cohen_kappa(first: Labels, second: Labels, *, weights: Weights | None = None
         level: confidence level.
 
     Returns:
-        Kappa; None where chance agreement is complete (each rater used one and the same label) or without
-        items.
+        Kappa, its interval cut to -1 to 1; None where chance agreement is complete (each rater used one and
+        the same label) or without items.
     """
     n = len(first)
     rated, labels = codes([*first, *second], n + len(second), "ratings")
@@ -56,7 +57,11 @@ def cohen_kappa(first: Labels, second: Labels, *, weights: Weights | None = None
     second_moment = float((joint * (credit * (1 - expected) - typical * (1 - observed)) ** 2).sum())
     first_moment = observed * expected - 2 * expected + observed
     variance = max(0.0, second_moment - first_moment**2) / (n * (1 - expected) ** 4)
-    return symmetric(kappa, math.sqrt(variance), df=math.inf, n=n, level=level)
+    found = symmetric(kappa, math.sqrt(variance), df=math.inf, n=n, level=level)
+    if found.low is None or found.high is None:
+        return found
+    # The normal approximation knows nothing of the ends of the scale.
+    return replace(found, low=max(-1.0, found.low), high=min(1.0, found.high))
 
 
 def krippendorff_alpha(

@@ -51,12 +51,13 @@ _Block = tuple[FloatArray, FloatArray, IntArray]  # features (length, 1), wins, 
 
 
 def _block(name: str, judged: JudgedItems, index: dict[Hashable, int]) -> _Block:
-    wins = checked_preferences(judged.preferences) - 1
     length, _ = length_feature(judged)
-    if len(set(judged.items)) != len(wins):
-        raise UsageError(f"{name} has {len(set(judged.items))} distinct item ids for {len(wins)} preferences")
-    numbers = np.array([index.setdefault(item, len(index)) for item in judged.items], dtype=np.int64)
-    return np.column_stack((length, np.ones(len(wins)))), wins, numbers
+    if len(set(judged.items)) != len(length):
+        raise UsageError(f"{name} has {len(set(judged.items))} distinct item ids for {len(length)} preferences")
+    decided = judged.has_verdict
+    wins = checked_preferences(np.asarray(judged.preferences, dtype=np.float64)[decided]) - 1
+    numbers = np.array([index.setdefault(item, len(index)) for item in judged.items], dtype=np.int64)[decided]
+    return np.column_stack((length[decided], np.ones(len(wins)))), wins, numbers
 
 
 def _model_step(block: _Block, effect: FloatArray, difficulty: FloatArray) -> FloatArray:

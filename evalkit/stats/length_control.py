@@ -12,13 +12,14 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from evalkit.errors import UsageError
 from evalkit.stats.checks import FloatArray, Labels, codes, fraction, same_length, vector
 from evalkit.stats.distributions import normal_quantile
 from evalkit.stats.intervals import Estimate, standard_error
-from evalkit.stats.logistic import cross_validated, fit_logistic, hessian, sigmoid
+from evalkit.stats.liblinear import cross_validated, liblinear_fit
+from evalkit.stats.logistic import fit_logistic, hessian, sigmoid
 from evalkit.stats.win_rate import checked_preferences
 
 STRENGTHS = tuple(float(c) for c in np.logspace(-4, 4, 10))
@@ -35,11 +36,16 @@ class JudgedItems:
     items: Sequence[Hashable]
     """Item ids, each once."""
     preferences: ArrayLike
-    """1 (baseline) to 2 (model), shape (items,)."""
+    """1 (baseline) to 2 (model), shape (items,); NaN where there is no verdict."""
     baseline_lengths: ArrayLike
     """Characters of the baseline's responses."""
     model_lengths: ArrayLike
     """Characters of the model's responses."""
+
+    @property
+    def has_verdict(self) -> NDArray[np.bool_]:
+        """Which items the judge has decided; the others take no part in a fit, only in what it predicts."""
+        return ~np.isnan(np.asarray(self.preferences, dtype=np.float64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,16 +91,26 @@ class LengthControlled:
 
 @dataclass(frozen=True, eq=False)
 class _Design:
-    """Rows of the regression; the first `own` of them are the model's."""
+    """Rows of the regression: the gamed ones first, as AlpacaEval has them, then the model's."""
 
     features: FloatArray
     """Length, difficulty, model: shape (rows, 3)."""
-    wins: FloatArray
-    """Preference - 1: of all rows, or only of the model's own."""
+    wins: FloatArray | None
+    """Preference - 1 of all rows; None where that of the gamed ones is not known row by row."""
     weight: FloatArray
     moments: FloatArray
     """Sum of weight * win * features: all that the wins contribute to the fit."""
-    own: int
+    items: FloatArray
+    """Features of all the model's items, with a verdict or without."""
+    verdicts: FloatArray
+    """Preference - 1 of the model's items, NaN without a verdict."""
+    gamed: int
+    """How many rows are gamed."""
+
+    @property
+    def decided(self) -> NDArray[np.bool_]:
+        """Which of the model's items have a verdict."""
+        return ~np.isnan(self.verdicts)
 
 
 def length_controlled_win_rate(
@@ -116,7 +132,7 @@ def length_controlled_win_rate(
             average).
         strength: inverse of the L1 penalty (AlpacaEval's C); cross-validated among `STRENGTHS` if None and
             the gamed preferences are known, else 10,000, which moves AlpacaEval's values by at most 0.1
-            points.
+            points. Where they are known the fit ends where liblinear's does, else at the minimum.
         clusters: the cluster of each item.
         level: confidence level of the interval.
 
@@ -127,18 +143,19 @@ def length_controlled_win_rate(
         UsageError: lengths or ids do not fit the preferences, or an item has no difficulty.
     """
     design, notes = _design(judged, difficulty, gamed)
+    wins = design.verdicts[design.decided]
     if _is_baseline(design):
-        return LengthControlled(Estimate(50.0, 0.0, None, None, design.own), 0.0, 0.0, None, 0.0, 0.0, (_BASELINE,))
+        return LengthControlled(Estimate(50.0, 0.0, None, None, len(wins)), 0.0, 0.0, None, 0.0, 0.0, (_BASELINE,))
     used = strength if strength is not None else _chosen_strength(design)
-    weights = fit_logistic(design.features, design.weight, design.moments, 1 / used)
-    level_features = design.features[: design.own] * (0.0, 1.0, 1.0)
+    weights = _weights(design, used)
+    level_features = design.items * (0.0, 1.0, 1.0)
     fitted = sigmoid(level_features @ weights)
-    groups = None if clusters is None else codes(clusters, design.own, "clusters")[0]
+    groups = None if clusters is None else codes(clusters, len(design.items), "clusters")[0]
     stderr = standard_error(_influence(design, weights, level_features), groups)
-    raw, value = float(design.wins[: design.own].mean()), float(fitted.mean())
+    raw, value = float(wins.mean()), float(fitted.mean())
     spread = standard_error(fitted)
     return LengthControlled(
-        win_rate=_logit_interval(value, stderr, design.own, level),
+        win_rate=_logit_interval(value, stderr, len(wins), level),
         fitted_stderr=None if spread is None else 100 * spread,
         length_weight=float(weights[0]),
         difficulty_weight=None if difficulty is None else float(weights[1]),
@@ -166,21 +183,28 @@ def win_rate_between(model: LengthControlled, other: LengthControlled, difficult
 def _design(
     judged: JudgedItems, difficulty: Mapping[Hashable, float] | None, gamed: GamedRows | None
 ) -> tuple[_Design, tuple[str, ...]]:
-    wins = checked_preferences(judged.preferences) - 1
+    decided = judged.has_verdict
     length, notes = length_feature(judged)
-    hard = np.zeros(len(wins)) if difficulty is None else _joined(judged.items, difficulty, len(wins))
-    own = np.column_stack((length, hard, np.ones(len(wins))))
+    if not decided.any():
+        raise UsageError("no item has a verdict, so there is nothing to fit: judge again")
+    verdicts = np.full(len(decided), np.nan)
+    verdicts[decided] = checked_preferences(np.asarray(judged.preferences, dtype=np.float64)[decided]) - 1
+    hard = np.zeros(len(decided)) if difficulty is None else _joined(judged.items, difficulty, len(decided))
+    items = np.column_stack((length, hard, np.ones(len(decided))))
     notes += () if difficulty is not None else ("no item difficulties were given: that term is left out",)
+    own, wins = items[decided], verdicts[decided]
     if gamed is None:
         notes += ("no gamed rows were given: the length effect is not tied to the baseline's own",)
-        return _Design(own, wins, np.ones(len(wins)), own.T @ wins, len(wins)), notes
+        return _Design(own, wins, np.ones(len(wins)), own.T @ wins, items, verdicts, 0), notes
     extra, extra_wins, sums = _gamed(gamed, difficulty is not None)
     design = _Design(
-        features=np.concatenate((own, extra)),
-        wins=wins if extra_wins is None else np.concatenate((wins, extra_wins)),
-        weight=np.concatenate((np.ones(len(wins)), np.full(len(extra), gamed.weight))),
+        features=np.concatenate((extra, own)),
+        wins=None if extra_wins is None else np.concatenate((extra_wins, wins)),
+        weight=np.concatenate((np.full(len(extra), gamed.weight), np.ones(len(wins)))),
         moments=own.T @ wins + gamed.weight * sums,
-        own=len(wins),
+        items=items,
+        verdicts=verdicts,
+        gamed=len(extra),
     )
     return design, notes
 
@@ -193,7 +217,7 @@ def length_feature(judged: JudgedItems) -> tuple[FloatArray, tuple[str, ...]]:
     """
     baseline = vector(judged.baseline_lengths, "baseline_lengths")
     model = vector(judged.model_lengths, "model_lengths")
-    preferences = vector(judged.preferences, "preferences")
+    preferences = np.asarray(judged.preferences, dtype=np.float64)
     same_length(preferences, baseline, ("preferences", "baseline_lengths"))
     same_length(preferences, model, ("preferences", "model_lengths"))
     if len(baseline) <= 1:
@@ -227,6 +251,8 @@ def _gamed(gamed: GamedRows, with_difficulty: bool) -> tuple[FloatArray, FloatAr
     if gamed.wins is not None:
         wins = vector(gamed.wins, "wins")
         same_length(length, wins, ("length_feature", "wins"))
+        if ((wins < 0) | (wins > 1)).any():
+            raise UsageError("a gamed row's preference is neither from 0 to 1 nor from 1 to 2: give AlpacaEval's file")
         return features, wins, features.T @ wins
     if gamed.length_sum is None or gamed.difficulty_sum is None:
         raise UsageError("gamed rows need either wins or both length_sum and difficulty_sum")
@@ -234,12 +260,17 @@ def _gamed(gamed: GamedRows, with_difficulty: bool) -> tuple[FloatArray, FloatAr
 
 
 def _is_baseline(design: _Design) -> bool:
-    own = slice(0, design.own)
-    return bool((design.wins[own] == 0.5).all() and not design.features[own, 0].any())
+    return bool((design.verdicts[design.decided] == 0.5).all() and not design.items[:, 0].any())
+
+
+def _weights(design: _Design, strength: float) -> FloatArray:
+    if design.wins is None or design.gamed == 0:
+        return fit_logistic(design.features, design.weight, design.moments, 1 / strength)
+    return liblinear_fit(design.features, design.wins, design.weight, strength)
 
 
 def _chosen_strength(design: _Design) -> float:
-    if design.own == len(design.features) or len(design.wins) < len(design.features):
+    if design.gamed == 0 or design.wins is None:
         return _LARGE_STRENGTH
     return cross_validated(design.features, design.wins, design.weight, STRENGTHS, _FOLDS)
 
@@ -247,8 +278,8 @@ def _chosen_strength(design: _Design) -> float:
 def _influence(design: _Design, weights: FloatArray, level_features: FloatArray) -> FloatArray:
     """What each item contributes to the win rate: its own fitted chance, and its pull on the fit."""
     fitted = sigmoid(level_features @ weights)
-    own = design.features[: design.own]
-    pull = own * (design.wins[: design.own] - sigmoid(own @ weights))[:, None]
+    surprise = np.where(design.decided, design.verdicts - sigmoid(design.items @ weights), 0.0)
+    pull = design.items * surprise[:, None]
     slope = level_features.T @ (fitted * (1 - fitted))
     bread = np.linalg.pinv(hessian(design.features, design.weight, weights), hermitian=True)
     influence: FloatArray = fitted + pull @ bread @ slope

@@ -1,17 +1,13 @@
-"""Fits a small logistic regression with soft labels and an L1 penalty, cross-validated if wanted.
+"""Fits a small logistic regression with soft labels and an L1 penalty, to the minimum.
 
 Minimises sum(weight * log(1 + exp(z))) - theta . moments + penalty * |theta|_1 with z = features @ theta.
 The labels enter only through moments = sum(weight * label * features), which is all that is known of some
 of the rows.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from evalkit.stats.checks import FloatArray
-
-_EPSILON = 1e-15
 
 
 def sigmoid(z: FloatArray) -> FloatArray:
@@ -50,29 +46,6 @@ def hessian(features: FloatArray, weight: FloatArray, theta: FloatArray) -> Floa
     chance = sigmoid(features @ theta)
     result: FloatArray = (features * (weight * chance * (1 - chance))[:, None]).T @ features
     return result
-
-
-def cross_validated(
-    features: FloatArray, labels: FloatArray, weight: FloatArray, strengths: Sequence[float], folds: int
-) -> float:
-    """Return the inverse penalty with the smallest mean weighted log-loss on held-out rows.
-
-    Row i is in fold i % folds, which is how scikit-learn's GroupKFold deals out groups of equal size.
-    """
-    fold = np.arange(len(labels)) % folds
-    losses = np.zeros(len(strengths))
-    for held_out in range(folds):
-        train, test = fold != held_out, fold == held_out
-        moments = features[train].T @ (weight[train] * labels[train])
-        for index, strength in enumerate(strengths):
-            theta = fit_logistic(features[train], weight[train], moments, 1 / strength)
-            losses[index] += _held_out_loss(features[test], labels[test], weight[test], theta)
-    return strengths[int(losses.argmin())]
-
-
-def _held_out_loss(features: FloatArray, labels: FloatArray, weight: FloatArray, theta: FloatArray) -> float:
-    chance = np.clip(sigmoid(features @ theta), _EPSILON, 1 - _EPSILON)
-    return -float((weight * (labels * np.log(chance) + (1 - labels) * np.log1p(-chance))).mean())
 
 
 def _lasso_step(theta: FloatArray, gradient: FloatArray, curvature: FloatArray, penalty: float) -> FloatArray:

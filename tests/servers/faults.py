@@ -15,7 +15,9 @@ import hashlib
 import json
 import os
 import signal
+import time
 from collections import Counter
+from email.utils import formatdate
 from typing import Any
 
 from servers.wire import Answer, Call, as_json
@@ -143,7 +145,9 @@ async def _apply(plan: Plan, rule: dict[str, Any], good: Answer, mangle: Mangle)
     kind = str(rule["kind"])
     plan.shown[kind] += 1
     if kind.isdigit():
-        headers = {"retry_after": str(rule["retry_after"])} if "retry_after" in rule else {}
+        after = rule.get("retry_after")
+        after = formatdate(time.time() + 1, usegmt=True) if after == "date" else after
+        headers = {} if after is None else {"retry_after": str(after)}
         headers |= {key.replace("-", "_"): value for key, value in rule.get("headers", {}).items()}
         body = mangle.error(int(kind), rule.get("words", f"fault {kind}"), rule.get("code"), rule.get("param"))
         return as_json(body, int(kind), **headers)

@@ -163,10 +163,12 @@ class Server:
         return {"object": "list", "data": data, "has_more": more, "last_id": page[-1]["id"] if page else None}
 
     def _advance(self, batch: dict[str, Any]) -> dict[str, Any]:
+        if self.plan.settings.get("batch_cancelling") and batch["status"] == "validating":
+            batch["status"] = "cancelling"
         if batch["status"] == "validating" and self.plan.settings.get("batch_refused"):
             data = [{"code": "bad", "message": self.plan.settings["batch_refused"], "line": 1, "param": None}]
             batch |= {"status": "failed", "errors": {"object": "list", "data": data}}
-        elif batch["status"] == "validating" and time.monotonic() >= batch["_ready"]:
+        elif batch["status"] in ("validating", "cancelling") and time.monotonic() >= batch["_ready"]:
             self._finish(batch)
         return _shown(batch)
 
@@ -180,6 +182,10 @@ class Server:
             if settings.get("batch_fails", "\0") in words:
                 error = {"status_code": 500, "body": _error(500, "the model fell over", "server_error", None)}
                 bad.append({"id": "r", "custom_id": line["custom_id"], "response": error, "error": None})
+                continue
+            if settings.get("batch_expires", "\0") in words:
+                late = {"code": "batch_expired", "message": "could not be executed before the window expired"}
+                bad.append({"id": "r", "custom_id": line["custom_id"], "response": None, "error": late})
                 continue
             body = self._answer(line["url"].removeprefix("/v1"), line["body"])
             answer = {"status_code": 200, "request_id": "r", "body": body}
@@ -268,6 +274,11 @@ def _with_choice(**changes: Any) -> Any:
     return change
 
 
+def _with_message(body: dict[str, Any], **more: Any) -> dict[str, Any]:
+    choice = body["choices"][0]
+    return {**body, "choices": [{**choice, "message": {**choice["message"], **more}}]}
+
+
 _MANGLE = Mangle(
     {
         "no_choices": lambda body: {**body, "choices": []},
@@ -283,9 +294,25 @@ _MANGLE = Mangle(
         "parts": _with_choice(message={"role": "assistant", "content": [{"type": "text", "text": "55"}]}),
         "hostile_text": _with_choice(message={"role": "assistant", "content": "42\u0000\u001b[31m\u202e\ud800"}),
         "no_usage": lambda body: {key: value for key, value in body.items() if key != "usage"},
+        "reasoning": lambda body: _with_message(
+            body, reasoning_content="They ask for a number. Score: 1", refusal=None
+        ),
+        "echoes_key": _with_choice(message={"role": "assistant", "content": "50, for sk-canary-0123456789abcdef"}),
         "wordy": _with_choice(message={"role": "assistant", "content": "I would say it is good."}),
     },
-    {"content_filter", "refusal", "length", "empty", "null_content", "parts", "hostile_text", "no_usage", "wordy"},
+    {
+        "content_filter",
+        "refusal",
+        "length",
+        "empty",
+        "null_content",
+        "parts",
+        "hostile_text",
+        "no_usage",
+        "wordy",
+        "reasoning",
+        "echoes_key",
+    },
     _error,
 )
 

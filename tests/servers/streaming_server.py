@@ -11,6 +11,7 @@ down        answers every call with status 500 that names the model
 refusing    refuses in OpenAI's own way
 plain       refuses stream_options
 silent      answers nothing at all
+mute        says for ever that the connection lives, and nothing else
 odd         sends chunks that are no objects
 
 Run as `python -m servers.streaming_server`; it prints its port. GET /_stats gives counts.
@@ -25,7 +26,7 @@ from typing import Any
 
 from servers.wire import Answer, Call, as_json, serve
 
-MODELS = ("words", "leaky", "slow", "broken", "unended", "failing", "once", "down", "silent")
+MODELS = ("words", "leaky", "slow", "broken", "unended", "failing", "once", "down", "silent", "mute")
 
 
 class Server:
@@ -90,7 +91,7 @@ class Server:
             self.ended[model] += 1
 
         cut = 0 if model == "broken" else None
-        pause = 0.1 if model == "slow" else 0.002
+        pause = {"slow": 0.1, "mute": 0.01}.get(model, 0.002)
         # A generator, so that an answer without an end is sent until the client goes.
         return Answer(parts=parts, pause=pause, announced=cut, after_sent=ended)  # type: ignore[arg-type]
 
@@ -116,6 +117,8 @@ def _events(model: str, prompt: str, chat: bool, usage: bool) -> Iterator[bytes]
         return {"index": 0, "finish_reason": finish, **said}
 
     yield b": the connection lives\n\n"
+    while model == "mute":
+        yield b": the connection lives\n\n"
     if model == "odd":
         yield b"data: [1, 2]\n\n"
     if model == "refusing":
@@ -140,6 +143,8 @@ def _lines(model: str, prompt: str, chat: bool) -> Iterator[bytes]:
         said = {"message": {"role": "assistant", "content": text}} if chat else {"response": text}
         return json.dumps({"model": model, "done": False, **said, **more}).encode() + b"\n"
 
+    while model == "mute":
+        yield b" "
     for number, word in enumerate(_words(model, prompt)):
         if number == 3 and model == "failing":
             yield json.dumps({"error": "the runner has stopped"}).encode() + b"\n"

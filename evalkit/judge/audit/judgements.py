@@ -1,13 +1,12 @@
 """Single verdicts of judges, from the rows of a judged Run or from files of recorded ones, in one small shape."""
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evalkit.errors import DataError, UsageError
-from evalkit.judge.audit.pairs import majority
+from evalkit.errors import DataError
+from evalkit.judge.audit.pairs import majority, read_objects
 from evalkit.judge.pairwise import ORDER_FIELD, PAIR_FIELD, Winner
 from evalkit.record import Row
 
@@ -56,10 +55,10 @@ def read_prd(path: Path) -> tuple[dict[str, list[Judgement]], dict[str, str]]:
     judges: dict[str, list[Judgement]] = {}
     votes: dict[str, list[str]] = {}
     repeats: Counter[tuple[str, str, str]] = Counter()
-    for number, line in enumerate(_lines(path), start=1):
+    for number, content in enumerate(read_objects(path), start=1):
         try:
-            reviewer, judgement = _prd_judgement(json.loads(line))
-        except (ValueError, KeyError, TypeError, IndexError):
+            reviewer, judgement = _prd_judgement(content)
+        except (ValueError, KeyError):
             raise DataError(
                 path, "not a PRD line with reviewer, question_id, model_1, model_2, score", line=number
             ) from None
@@ -72,13 +71,6 @@ def read_prd(path: Path) -> tuple[dict[str, list[Judgement]], dict[str, str]]:
             repeats[reviewer, judgement.pair, judgement.order] += 1
     labels = {pair: majority(cast) for pair, cast in votes.items()}
     return judges, {pair: label for pair, label in labels.items() if label is not None}
-
-
-def _lines(path: Path) -> Sequence[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file of recorded verdicts") from None
 
 
 def _prd_judgement(content: Mapping[str, object]) -> tuple[str, Judgement]:

@@ -21,7 +21,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from evalkit.errors import DataError, UsageError
 from evalkit.task import Sample, check_unique_ids, tasks_dir
@@ -33,6 +33,8 @@ _FAIREVAL_LABELS = {"CHATGPT": "a", "VICUNA13B": "b", "TIE": "tie"}
 _MTBENCH_LABELS = {"model_a": "a", "model_b": "b"}
 
 Content = Mapping[str, Any]
+Convert = Callable[[Sequence[Content]], list[Sample]]
+_MISFITS = (KeyError, TypeError, ValueError, IndexError)
 
 
 def bundled_pairs() -> list[Sample]:
@@ -47,14 +49,10 @@ def load_pairs(path: Path) -> list[Sample]:
     """
     if path.is_dir():
         return _faireval(path)
-    contents = _read(path)
+    contents = read_objects(path)
     if not contents:
         raise DataError(path, "no pairs; see the layouts in evalkit.judge.audit.pairs")
-    convert = _layout(path, contents[0])
-    try:
-        pairs = convert(contents)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(path, f"a line does not fit the layout of the first one ({error!r})") from None
+    pairs = _converted(path, contents, _layout(path, contents[0]))
     if not pairs:
         raise UsageError(f"{path}: no pair has a label that most annotators gave")
     check_unique_ids([pair.id for pair in pairs], where=str(path))
@@ -68,8 +66,21 @@ def holds_pairs(path: Path) -> bool:
     """
     if not path.is_file():
         return path.is_dir()
-    contents = _read(path)
+    contents = read_objects(path)
     return bool(contents) and any(keys <= contents[0].keys() for keys, _ in _LAYOUTS)
+
+
+def _converted(path: Path, contents: Sequence[Content], convert: "Convert") -> list[Sample]:
+    try:
+        return convert(contents)
+    except _MISFITS:
+        for number, content in enumerate(contents, start=1):
+            try:
+                convert([content])
+            except _MISFITS as error:
+                words = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
+                raise DataError(path, f"pair {number} does not fit the layout of the first one ({words})") from None
+        raise
 
 
 def label_of(pair: Sample) -> str:
@@ -85,7 +96,7 @@ def majority(votes: Iterable[str]) -> str | None:
     return counted[0][0]
 
 
-def _layout(path: Path, first: Content) -> Callable[[Sequence[Content]], list[Sample]]:
+def _layout(path: Path, first: Content) -> "Convert":
     for keys, convert in _LAYOUTS:
         if keys <= first.keys():
             return convert
@@ -94,18 +105,24 @@ def _layout(path: Path, first: Content) -> Callable[[Sequence[Content]], list[Sa
     raise DataError(path, f"unknown layout with the keys {', '.join(sorted(first))}: see evalkit.judge.audit.pairs")
 
 
-def _read(path: Path) -> list[Content]:
+def read_objects(path: Path) -> list[Content]:
+    """The objects of a JSON list, or of a file with one to a line.
+
+    Raises UsageError where there is no such file, DataError (file, line) where it holds anything else.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file of labelled pairs") from None
+        text = path.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, IsADirectoryError):
+        raise UsageError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise DataError(path, f"not UTF-8 text (byte {error.start + 1}): save it as UTF-8") from None
     if text.lstrip().startswith("["):
         try:
             contents = json.loads(text)
         except json.JSONDecodeError as error:
             raise DataError(path, f"not valid JSON ({error.msg})", line=error.lineno) from None
         if not all(isinstance(content, dict) for content in contents):
-            raise DataError(path, "every pair must be an object")
+            raise DataError(path, "every entry must be an object")
         return list(contents)
     return [_line(path, number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
 
@@ -116,7 +133,7 @@ def _line(path: Path, number: int, line: str) -> Content:
     except json.JSONDecodeError as error:
         raise DataError(path, f"not valid JSON ({error.msg})", line=number) from None
     if not isinstance(content, dict):
-        raise DataError(path, "a pair must be an object", line=number)
+        raise DataError(path, "every line must be an object", line=number)
     return content
 
 
@@ -132,6 +149,16 @@ def _pair(name: str, asked: tuple[str, str], answers: tuple[Any, Any], label: st
 def _text(value: Any) -> str:
     """A response as text; PandaLM writes NaN for a response that was empty."""
     return "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value)
+
+
+_L = TypeVar("_L", int, str)
+
+
+def _known(labels: Mapping[_L, str], label: _L) -> str:
+    """What a layout's label means; ValueError for one that it does not have."""
+    if label not in labels:
+        raise ValueError(f"label {label!r} is none of {', '.join(map(str, labels))}")
+    return labels[label]
 
 
 def _evalkit(contents: Sequence[Content]) -> list[Sample]:
@@ -153,7 +180,7 @@ def _llmbar(contents: Sequence[Content]) -> list[Sample]:
     pairs = []
     for index, content in enumerate(contents):
         answers = content["output_1"], content["output_2"]
-        pairs += _pair(f"llmbar-{index}", (content["input"], ""), answers, labels[int(content["label"])])
+        pairs += _pair(f"llmbar-{index}", (content["input"], ""), answers, _known(labels, int(content["label"])))
     return pairs
 
 
@@ -161,7 +188,7 @@ def _pandalm(contents: Sequence[Content]) -> list[Sample]:
     labels = {0: "tie", 1: "a", 2: "b"}
     pairs = []
     for index, content in enumerate(contents):
-        votes = [labels[int(content[f"annotator{number}"])] for number in (1, 2, 3)]
+        votes = [_known(labels, int(content[f"annotator{number}"])) for number in (1, 2, 3)]
         asked = _text(content["instruction"]), _text(content["input"])
         answers = content["response1"], content["response2"]
         name = f"pandalm-{content.get('idx', index)}"
@@ -174,7 +201,7 @@ def _judgebench(contents: Sequence[Content]) -> list[Sample]:
     pairs = []
     for content in contents:
         answers = content["response_A"], content["response_B"]
-        label, tag = labels[content["label"]], str(content.get("source", ""))
+        label, tag = _known(labels, content["label"]), str(content.get("source", ""))
         pairs += _pair(str(content["pair_id"]), (content["question"], ""), answers, label, tags=(tag,))
     return pairs
 
@@ -184,7 +211,7 @@ def _autoj(contents: Sequence[Content]) -> list[Sample]:
     pairs = []
     for index, content in enumerate(contents):
         answers = content["response 1"], content["response 2"]
-        label, tag = labels[int(content["label"])], str(content.get("scenario", ""))
+        label, tag = _known(labels, int(content["label"])), str(content.get("scenario", ""))
         pairs += _pair(f"autoj-{index}", (content["prompt"], ""), answers, label, tags=(tag,))
     return pairs
 
@@ -233,9 +260,9 @@ def _prd_lfqa(contents: Sequence[Content]) -> list[Sample]:
 
 
 def _faireval(folder: Path) -> list[Sample]:
-    questions = _read(folder / "question.jsonl")
-    first = _read(folder / "answer" / "answer_gpt35.jsonl")
-    second = _read(folder / "answer" / "answer_vicuna-13b.jsonl")
+    questions = read_objects(folder / "question.jsonl")
+    first = read_objects(folder / "answer" / "answer_gpt35.jsonl")
+    second = read_objects(folder / "answer" / "answer_vicuna-13b.jsonl")
     path = folder / "review" / "review_gpt35_vicuna-13b_human.txt"
     if not path.is_file():
         raise UsageError(f"{path}: no such file of human labels")
@@ -258,7 +285,7 @@ def _faireval(folder: Path) -> list[Sample]:
     return pairs
 
 
-_LAYOUTS: tuple[tuple[set[str], Callable[[Sequence[Content]], list[Sample]]], ...] = (
+_LAYOUTS: tuple[tuple[set[str], Convert], ...] = (
     ({"instruction", "response_a", "response_b", LABEL_FIELD}, _evalkit),
     ({"input", "output_1", "output_2", "label"}, _llmbar),
     ({"instruction", "response1", "response2", "annotator1"}, _pandalm),

@@ -8,7 +8,7 @@ the share of passes (upper half of the scale) by Rogan and Gladen. Both need the
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from evalkit.errors import UsageError
 from evalkit.judge.pairwise import as_share
@@ -19,6 +19,8 @@ from evalkit.stats.agreement import cohen_kappa, pearson, spearman
 from evalkit.stats.intervals import Estimate, estimate_mean
 from evalkit.stats.ppi import prediction_powered_mean, rogan_gladen
 
+PEOPLE_FIELD = "people_share"
+"""Field of a judged response: people's mean score, as a share of their scale."""
 FEWEST = 2
 """Labelled responses without which nothing can be said."""
 
@@ -75,6 +77,20 @@ class _Unit:
     people: float | None
 
 
+def with_shares(run: Run, shares: Mapping[str, float]) -> Run:
+    """A judged Run whose rows say how people scored the same responses; by row id, as in `Labelled.shares`."""
+    rows = (
+        replace(row, fields={**row.fields, PEOPLE_FIELD: shares[row.id]}) if row.id in shares else row
+        for row in run.rows
+    )
+    return replace(run, rows=tuple(rows))
+
+
+def shares_in(run: Run) -> dict[str, float]:
+    """How people scored the responses of a judged Run, by row id; empty where nobody did."""
+    return {row.id: float(row.fields[PEOPLE_FIELD]) for row in run.rows if PEOPLE_FIELD in row.fields}
+
+
 def score_card(judged: Sequence[tuple[Run, Mapping[str, float]]], rubric: Rubric) -> ScoreCard:
     """The card of the judge behind some judged Runs.
 
@@ -124,8 +140,8 @@ def _card(
         accuracy=as_share(_mean(alike, named)),
         constant_accuracy=max(len(of_passes), len(of_fails)) / len(people),
         kappa=cohen_kappa([str(one) for one in passed], [str(said) for said in wanted]),
-        sensitivity=_mean(of_passes),
-        specificity=_mean(of_fails),
+        sensitivity=as_share(_mean(of_passes)),
+        specificity=as_share(_mean(of_fails)),
         judge_pass=as_share(_mean(everything, everywhere)),
         corrected_pass=rogan_gladen(
             (sum(everything), len(everything)), (sum(of_passes), len(of_passes)), (sum(of_fails), len(of_fails))

@@ -1,16 +1,17 @@
 """A judge's JSON reply in, its verdict out; and the JSON schema that a provider can hold the judge to.
 
 The object may be the whole reply, stand in a code fence or follow some words; the last object that holds the verdict
-counts. A key given twice, NaN, and numbers off the scale are no verdicts.
+counts, unless one with another verdict stands beside it. A key given twice, NaN, and numbers off the scale are no
+verdicts.
 """
 
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from evalkit.judge.parse.text import excerpt
+from evalkit.judge.parse.text import excerpt, offered_choice, stand_apart
 from evalkit.judge.rubrics import Rubric
 from evalkit.judge.verdict import Verdict, unscored
 
@@ -48,15 +49,25 @@ def _score_names(rubric: Rubric) -> list[str]:
 def read_json(rubric: Rubric, text: str) -> Verdict:
     """The verdict of a JSON reply: a choice, a score, or one score per criterion and their mean as the score."""
     wanted = ["verdict"] if rubric.choices else _score_names(rubric)
-    found = [content for content in _objects(text) if any(name in content for name in wanted)]
+    found = [one for one in _objects(text) if any(name in one.content for name in wanted)]
     if not found:
         return unscored("unparsable", f"no JSON object with {', '.join(wanted)} in {excerpt(text)}")
-    content = found[-1]
+    verdict = _verdict(rubric, found[-1].content, wanted)
+    for earlier, later in zip(found[-2::-1], found[:0:-1], strict=True):
+        if stand_apart(text[earlier.end : later.start]):
+            break
+        other = _verdict(rubric, earlier.content, wanted)
+        if other.scored and other != verdict:
+            return unscored("conflicting", f"two JSON verdicts beside each other in {excerpt(text)}")
+    parts = {**_components(found[-1].content), **verdict.components}
+    return replace(verdict, components=parts) if verdict.scored else verdict
+
+
+def _verdict(rubric: Rubric, content: Mapping[str, Any], wanted: Sequence[str]) -> Verdict:
     missing = [name for name in wanted if name not in content]
     if missing:
         return unscored("unparsable", f"the JSON reply has no {', '.join(missing)}")
-    verdict = _choice(rubric, content["verdict"]) if rubric.choices else _scores(rubric, content)
-    return replace(verdict, components={**_components(content), **verdict.components}) if verdict.scored else verdict
+    return _choice(rubric, content["verdict"]) if rubric.choices else _scores(rubric, content)
 
 
 def _components(content: Mapping[str, Any]) -> dict[str, float]:
@@ -67,8 +78,9 @@ def _components(content: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _choice(rubric: Rubric, value: Any) -> Verdict:
-    if isinstance(value, str) and value.strip() in rubric.choices:
-        return Verdict(choice=value.strip())
+    choice = offered_choice(rubric, value.strip()) if isinstance(value, str) else None
+    if choice is not None:
+        return Verdict(choice=choice)
     return unscored("not_offered", f"verdict {excerpt(str(value))} is none of {', '.join(rubric.choices)}")
 
 
@@ -91,7 +103,16 @@ def _as_number(value: Any) -> float | None:
     return float(value) if abs(value) < 1e9 else None
 
 
-def _objects(text: str) -> Iterator[dict[str, Any]]:
+@dataclass(frozen=True)
+class _Object:
+    """A JSON object and its place in the text."""
+
+    content: Mapping[str, Any]
+    start: int
+    end: int
+
+
+def _objects(text: str) -> Iterator[_Object]:
     """Every outermost JSON object in a text, in order."""
     decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
     start, tried = text.find("{"), 0
@@ -102,7 +123,7 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
         except (ValueError, RecursionError):
             end = start + 1
         else:
-            yield content
+            yield _Object(content, start, end)
         start = text.find("{", end)
 
 

@@ -14,6 +14,8 @@ from evalkit.judge.verdict import Verdict, unscored
 
 _NUMBER = r"[-+−]?[0-9]{1,9}(?:\.[0-9]{1,9})?"
 _TOP = r"(?:\s{0,3}(?:/|out of|von|sur|de)\s{0,3}(?P<top>[0-9]{1,5}))?"
+_GOES_ON = r"[0-9.,]*[0-9]|[-–]|[A-Za-z]|\s?(?:or|to|und|oder|bis|à|ou|o)\s?[0-9]"
+"""After a number: a decimal comma, an exponent, a range, a second number. Such a number is not what it begins with."""
 _WRAP = r"[*_`'\"\s]{0,6}"
 _LABEL = r"(?<![A-Za-z])(?:score|rating|rate|grade|mark|verdict|result|note|bewertung|puntuación|评分|得分|分数|打分)"
 _LINK = r"(?:\s{0,3}(?:is|of|as|at|be|=|:|：|为|是)){1,2}"
@@ -21,10 +23,11 @@ _LINK = r"(?:\s{0,3}(?:is|of|as|at|be|=|:|：|为|是)){1,2}"
 _BRACKETED = re.compile(r"\[\[([^\[\]\n]{1,40})\]\]")
 _INNER_LABEL = re.compile(r"^\s*(?:rating|score|verdict)\s*[:：=]\s*", re.IGNORECASE)
 _LABELLED_SCORE = re.compile(
-    rf"{_LABEL}{_WRAP}{_LINK}{_WRAP}(?P<value>{_NUMBER})(?![0-9.]*[0-9]|[-–])[*_`]{{0,3}}{_TOP}", re.IGNORECASE
+    rf"{_LABEL}{_WRAP}{_LINK}{_WRAP}(?P<value>{_NUMBER})(?!{_GOES_ON})[*_`]{{0,3}}{_TOP}", re.IGNORECASE
 )
 _FRACTION = re.compile(
-    rf"(?<![0-9./])(?P<value>{_NUMBER})\s{{0,3}}(?:/|out of)\s{{0,3}}(?P<top>[0-9]{{1,5}})(?![0-9/])", re.IGNORECASE
+    rf"(?<![0-9./])(?<![0-9][-–,])(?P<value>{_NUMBER})\s{{0,3}}(?:/|out of)\s{{0,3}}(?P<top>[0-9]{{1,5}})(?![0-9/])",
+    re.IGNORECASE,
 )
 _BARE_SCORE = re.compile(
     rf"{_WRAP}(?:(?:final\s)?{_LABEL}{_WRAP}[:=]?{_WRAP})?(?P<value>{_NUMBER}){_WRAP}{_TOP}{_WRAP}[.%]?{_WRAP}",
@@ -117,12 +120,16 @@ def _from_match(match: re.Match[str]) -> _Found:
 def _last(text: str, found: list[_Found], judge: Callable[[_Found], Verdict]) -> Verdict:
     verdict = judge(found[-1])
     for earlier, later in zip(found[-2::-1], found[:0:-1], strict=True):
-        between = text[earlier.end : later.start]
-        if "\n" in between and any(char.isalpha() for char in between):
+        if stand_apart(text[earlier.end : later.start]):
             break
         if earlier.value != found[-1].value and judge(earlier) != verdict:
             return unscored("conflicting", f"{earlier.value!r} beside {found[-1].value!r} in {excerpt(text)}")
     return verdict
+
+
+def stand_apart(between: str) -> bool:
+    """Whether two verdicts with this text between them are a thought and its correction, not a contradiction."""
+    return "\n" in between and any(char.isalpha() for char in between)
 
 
 def _on_scale(rubric: Rubric, found: _Found) -> Verdict:
@@ -142,7 +149,13 @@ def _same_top(rubric: Rubric, found: _Found) -> bool:
 
 
 def _offered(rubric: Rubric, found: _Found) -> Verdict:
-    for choice in rubric.choices:
-        if found.value == choice or (len(choice) > 1 and found.value.lower() == choice.lower()):
-            return Verdict(choice=choice)
+    choice = offered_choice(rubric, found.value)
+    if choice is not None:
+        return Verdict(choice=choice)
     return unscored("not_offered", f"{found.value!r} is none of {', '.join(rubric.choices)}")
+
+
+def offered_choice(rubric: Rubric, said: str) -> str | None:
+    """The choice that was said, words in capitals or not, letters as they are ("a" may be a word); None for others."""
+    alike = (one for one in rubric.choices if said == one or (len(one) > 1 and said.lower() == one.lower()))
+    return next(alike, None)
