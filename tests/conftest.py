@@ -1,6 +1,7 @@
 """Shared fixtures: where the real data lies, and a real browser."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,10 @@ from typing import Any
 import pytest
 
 _SHARED = Path(os.environ.get("EVALKIT_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+# A shell starts background jobs with Ctrl-C ignored, and children inherit that; here, tests of Ctrl-C must hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

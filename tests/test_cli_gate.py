@@ -264,3 +264,24 @@ def test_help_of_the_new_verbs_loads_no_heavy_module() -> None:
             subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode
         ]
         assert done == [0], words
+
+
+def test_no_name_in_a_hostile_run_becomes_a_command_of_the_log(tmp_path: Path, capsys: Printed) -> None:
+    metric, task, cluster = "acc\n::error::metric\x1b[31m", "t\r\n::warning::task", "c\n##[error]cluster"
+    for name, scores in (("one", [1.0] * 30), ("two", [0.0] * 20 + [1.0] * 10)):
+        given = {
+            "name": name, "task": task, "metric": metric, "clusters": [cluster] * 30, "model": f" ::error::{name}",
+            "manifest": {"model": f"\t::error::{name}"},
+        }  # fmt: skip
+        save(make_run(scores, **given), tmp_path)
+    both = (capsys.readouterr(),)
+    for words in (
+        ("compare", "one", "two"), ("gate", "two", "one", "--baseline", "one"), ("gate", "two", "--baseline", "one"),
+        ("baseline", "accept", "one"), ("baseline", "show"), ("runs",), ("arena", "rate", "one", "two"),
+        ("gate", "one", "--baseline", "one", "--critical", "x\n::error::y"),
+    ):  # fmt: skip
+        assert evalkit(tmp_path, *words) in (0, 1, 2), words
+        both = (*both, capsys.readouterr())
+    said = [line for out in both for text in (out.out, out.err) for line in text.splitlines()]
+    assert sum("error::metric" in line for line in said) > 5
+    assert [line for line in said if line.lstrip().startswith("::") or "##[" in line or "\x1b" in line] == []

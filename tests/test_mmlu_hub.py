@@ -155,16 +155,15 @@ def test_a_file_that_is_torn_again_and_again_is_one_sentence(tmp_path: Path, hub
 
 
 def test_subjects_that_another_program_fetched_suffice_offline(tmp_path: Path, hub: Loopback, csv_folder: Path) -> None:
-    from huggingface_hub import snapshot_download
-
     hub.plan()
-    snapshot_download(
-        "cais/mmlu",
-        repo_type="dataset",
-        allow_patterns=["anatomy/*"],
-        endpoint=hub.url,
-        cache_dir=tmp_path / "home" / "hub",
+    fetch = (
+        "from huggingface_hub import snapshot_download as fetch; import sys; fetch('cais/mmlu', repo_type='dataset', "
     )
+    fetch += "allow_patterns=['anatomy/*'], endpoint=sys.argv[1], cache_dir=sys.argv[2])"
+    # In a process of its own: whether the hub may be reached is decided once in each.
+    online = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    cache = str(tmp_path / "home" / "hub")
+    subprocess.run([sys.executable, "-c", fetch, hub.url, cache], env=online, check=True, capture_output=True)
     words = ("mmlu", "fake/hash", "--data", "cais/mmlu")
     done = _evalkit(tmp_path, hub, *words, "--subject", "anatomy", "--name", "one", HF_HUB_OFFLINE="1")
     assert done.returncode == 0, done.stderr

@@ -15,7 +15,7 @@ from web_process import Served
 
 from evalkit.arena.journal import Journal
 from evalkit.record import Run, write_run
-from evalkit.report.text import visible
+from evalkit.visible import visible
 
 AXE = os.environ.get("EVALKIT_AXE", "")
 
@@ -241,7 +241,8 @@ def test_the_arena_works_without_javascript(chromium: Any, tmp_path: Path) -> No
         page = context.new_page()
         page.goto(served.address)
         page.fill("textarea", "Hello")
-        page.click("text=Ask two models")
+        with page.expect_navigation():
+            page.click("text=Ask two models")
         eventually(lambda: page.reload() is not None and page.locator("button:has-text('Tie')").count() == 1)
         page.click("button:has-text('Tie')")
         assert "You said: tie" in page.inner_text("main")

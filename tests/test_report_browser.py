@@ -15,7 +15,7 @@ from test_report_html import HOSTILE, hostile_run
 from test_report_samples import long_runs
 
 from evalkit.report import GateRule, GateView, write_report
-from evalkit.report.text import visible
+from evalkit.visible import visible
 
 FIRST_TWO = ((BASE, 0.05, 1), (SFT, 0.55, 2))
 """Model, level and seed of the first two Runs of `demo_runs`."""

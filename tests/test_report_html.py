@@ -13,7 +13,8 @@ from report_runs import BASE, SFT, changed, demo_runs, instruct_run, make_run
 from evalkit.record import Row
 from evalkit.report import GateRule, GateView, build_report
 from evalkit.report.html import Html, tag
-from evalkit.report.text import INVISIBLE, number, one_line, short_names, signed, visible
+from evalkit.report.text import number, one_line, short_names, signed
+from evalkit.visible import INVISIBLE, visible
 
 HOSTILE = (
     "<script>window.pwned=1</script>",

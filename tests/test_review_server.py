@@ -13,7 +13,7 @@ from test_report_html import HOSTILE, hostile_run
 from web_process import Served, Visitor
 
 from evalkit.record import Run, write_run
-from evalkit.report.text import visible
+from evalkit.visible import visible
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from evalkit.compare import points
 from evalkit.gate import GateResult, RuleVerdict
-from evalkit.report.text import one_line, visible
+from evalkit.report.text import one_line
 from evalkit.stats.decision import Verdict
+from evalkit.visible import visible
 
 _METRICS = {
     "evalkit_score": "Mean score, in the metric's own unit",

@@ -2,13 +2,12 @@
 
 import re
 
-from evalkit.report.text import visible
+from evalkit.visible import as_line, visible
 
 CUT = 2000
 """Characters of a response that CI shows; the report has the rest."""
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_BREAKS = re.compile(r"[\r\n\u0085\u2028\u2029]+")
 
 
 def cut(text: str, limit: int = CUT) -> str:
@@ -23,10 +22,8 @@ def for_xml(text: str, limit: int = CUT) -> str:
 
 
 def for_log(text: str, limit: int = 500) -> str:
-    """One line that no CI takes for a command, whatever stands in it: GitHub looks for "::" at its start and "##["."""
-    line = visible(" ".join(_BREAKS.sub(" ", cut(text, limit)).split()))
-    line = line.replace("##[", "## [")
-    return f"| {line}" if line.startswith(("::", "##")) else line
+    """The beginning of a text as one line that no CI takes for a command, whatever stands in it."""
+    return as_line(" ".join(cut(text, limit).split()))
 
 
 def escape_data(text: str) -> str:

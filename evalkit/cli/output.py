@@ -1,4 +1,7 @@
-"""How verbs speak: results on stdout (a table, or one JSON document), notes and progress on stderr."""
+"""How verbs speak: results on stdout (a table, or one JSON document), notes and progress on stderr.
+
+Names of tasks, models, metrics and clusters come from files that others wrote, so every line is one `as_line`.
+"""
 
 import json
 import sys
@@ -10,6 +13,7 @@ from typing import Any
 
 from evalkit.errors import EvalkitError
 from evalkit.runner import Progress
+from evalkit.visible import as_line
 
 _FLAGS = ("--json", "--quiet", "--debug")
 
@@ -38,12 +42,12 @@ class Output:
     def say(self, text: str) -> None:
         """A line of results; not with --json."""
         if not self.json:
-            sys.stdout.write(text + "\n")
+            sys.stdout.write(as_line(text) + "\n")
 
     def note(self, text: str) -> None:
         """A line on stderr for a person; not with --quiet."""
         if not self.quiet:
-            sys.stderr.write(text + "\n")
+            sys.stderr.write(as_line(text) + "\n")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
         """A table: drawn on a terminal, tab-separated when piped; not with --json. The first column is text."""
@@ -51,7 +55,7 @@ class Output:
             return
         if not sys.stdout.isatty():
             for line in [columns, *rows]:
-                sys.stdout.write("\t".join(line) + "\n")
+                sys.stdout.write(as_line("\t".join(cell.replace("\t", " ") for cell in line)) + "\n")
             return
         from rich import box
         from rich.console import Console
@@ -62,7 +66,7 @@ class Output:
         for index, column in enumerate(columns):
             drawn.add_column(column, justify="left" if index == 0 else "right")
         for row in rows:
-            drawn.add_row(*(Text(cell) for cell in row))
+            drawn.add_row(*(Text(as_line(cell)) for cell in row))
         Console().print(drawn)
 
     @contextmanager
@@ -84,5 +88,5 @@ class Output:
         """One sentence on stderr, with the traceback where --debug asks for it."""
         if self.debug:
             traceback.print_exception(error, file=sys.stderr)
-        sys.stderr.write(f"evalkit: {error}\n")
+        sys.stderr.write(as_line(f"evalkit: {error}") + "\n")
         self.document({"error": str(error), "exit_code": error.exit_code})

@@ -10,9 +10,9 @@ from typing import Any
 from evalkit.record import Run
 from evalkit.report.gate_view import GateView
 from evalkit.report.strict_json import to_json
-from evalkit.report.text import visible
 from evalkit.report.view import Cell, TaskView, View, make_view
 from evalkit.report.words import answers
+from evalkit.visible import visible
 
 _COLUMNS = (
     "task",

@@ -9,7 +9,7 @@ event handlers: the page's Content-Security-Policy would refuse them.
 from collections.abc import Iterable
 from html import escape
 
-from evalkit.report.text import visible
+from evalkit.visible import visible
 
 _VOID = {"br", "col", "hr", "input", "link", "meta"}
 

@@ -9,9 +9,10 @@ from evalkit.report.gate_view import GateView
 from evalkit.report.parts import MARKS
 from evalkit.report.sections.summary import facts, subject
 from evalkit.report.shares import ends, percent
-from evalkit.report.text import NOT_KNOWN, one_line, visible
+from evalkit.report.text import NOT_KNOWN, one_line
 from evalkit.report.view import Cell, TaskView, View, is_reference, make_view
 from evalkit.report.words import Finding, answers
+from evalkit.visible import visible
 
 _ALERTS = {"PASS": "NOTE", "FAIL": "CAUTION", "INCONCLUSIVE": "WARNING", "UNDECIDABLE": "WARNING"}
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&!$]|:(?=//)|(?<=www)\.|^[-+=]|^\d+(?=[.)](?:\s|$)))", re.IGNORECASE)

@@ -21,10 +21,11 @@ from evalkit.report.samples import Carried, carry
 from evalkit.report.sections import SECTIONS
 from evalkit.report.sections.summary import summary
 from evalkit.report.sidecar import sidecar_path, write_sidecar
-from evalkit.report.text import listed, plural, share, visible
+from evalkit.report.text import listed, plural, share
 from evalkit.report.view import View, make_view
 from evalkit.report.watch import banner, reload_element
 from evalkit.report.words import names_or_count, opponents, uncompared
+from evalkit.visible import visible
 
 MAX_BYTES = 25_000_000
 """What can still be mailed."""

@@ -8,12 +8,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from evalkit.report.text import visible
 from evalkit.review.items import Item
 from evalkit.review.overview import OverviewPages
 from evalkit.review.pages import ReviewPages, link
 from evalkit.review.session import Review
 from evalkit.review.store import GivenLabel
+from evalkit.visible import visible
 from evalkit.web.guard import Site
 from evalkit.web.pages import Frame, field_of, static_routes
 

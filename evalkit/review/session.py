@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from evalkit.digest import digest
 from evalkit.errors import UsageError
 from evalkit.record import Run
-from evalkit.report.text import visible
 from evalkit.review.agreement import Agreement, measure
 from evalkit.review.items import Item, default_scale, make_items
 from evalkit.review.labels import can_correct, export_labels, human_labels, judge_corrected_mean, labels_text
 from evalkit.review.queue import Queue
 from evalkit.review.scales import Scale, get_scale
 from evalkit.review.store import GivenLabel, LabelStore, by_item
+from evalkit.visible import visible
 
 if TYPE_CHECKING:
     from evalkit.stats.intervals import Estimate

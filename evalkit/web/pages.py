@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from evalkit.errors import EvalkitError
 from evalkit.report.html import Attribute, Child, Html, join, tag
-from evalkit.report.text import visible
+from evalkit.visible import visible
 from evalkit.web.guard import TOKEN_FIELD, Site
 
 MAX_SHOWN = 200_000

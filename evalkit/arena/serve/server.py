@@ -17,7 +17,7 @@ from evalkit.arena.journal import OUTCOMES, Battle, By, Winner
 from evalkit.arena.serve.answering import Duel
 from evalkit.arena.serve.pages import MAX_PROMPT, ArenaPages
 from evalkit.arena.serve.session import Arena, Busy
-from evalkit.report.text import visible
+from evalkit.visible import visible
 from evalkit.web.guard import Site
 from evalkit.web.pages import Frame, field_of, static_routes
 

@@ -11,9 +11,10 @@ from typing import Any
 from evalkit.errors import UsageError
 from evalkit.record import Manifest, Metric, Run
 from evalkit.report.markdown import plain
-from evalkit.report.text import listed, one_line, visible
+from evalkit.report.text import listed, one_line
 from evalkit.report.view import Cell, TaskView, View, is_reference, make_view
 from evalkit.report.words import Finding
+from evalkit.visible import visible
 
 _TASK_TYPE = "text-generation"
 _METRIC_TYPES = {"acc": "accuracy"}
