@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +12,7 @@ from evalkit.cli.asking import Asking, asks_models
 from evalkit.errors import UsageError
 
 if TYPE_CHECKING:
+    from evalkit.benchmarks import TaskOptions
     from evalkit.benchmarks.bench import Bench
     from evalkit.benchmarks.helm import PanelOptions
     from evalkit.benchmarks.toxicity import Grader
@@ -76,11 +77,7 @@ def bench(
 ) -> None:
     """Run a published benchmark, or score predictions for it, exactly as its authors do (--tasks: see harness)."""
     from evalkit.benchmarks import TaskOptions
-    from evalkit.benchmarks.bench import judge_file, open_bench, plan_stages, run_stages, score_file
     from evalkit.benchmarks.hub import local_data
-    from evalkit.cli.show import show_plans, show_run
-    from evalkit.judge.task_parts import load_judge
-    from evalkit.runner import RunOptions
 
     output = context.obj
     if (model is None) == (predictions is None):
@@ -88,33 +85,94 @@ def bench(
     settings = _settings("--set", [*(setting or ()), *(["unsafe_no_sandbox=true"] if unsafe_no_sandbox else ())])
     chosen = TaskOptions(local_data(data), num_fewshot, max_tokens, protocol, tuple(subject or ()), settings)
     if predictions is not None and judge_name is not None:
-        with asking.opened_cache(output) as cache, output.progress(task) as progress:
-            grading = load_judge(judge_name, asking.server_options(cache))
-            kept = asking.run_options(cache, progress, output)
-            stages = judge_file(open_bench(task, chosen), predictions, grading, kept, answered_only=answered_only)
-            _show_stages(list(stages), output)
+        _judge_published(task, chosen, _Published(predictions, answered_only), judge_name, asking, output)
         return
     seen = _panel(perturb or (), word_lists or ()) if panel or perturb or toxicity else None
-    grader = _grader(toxicity, toxicity_label, asking)
+    extras = _Extras(seen, _grader(toxicity, toxicity_label, asking))
     if predictions is not None:
-        kept = RunOptions(asking.reports, limit=asking.limit, name=asking.name)
-        with asking.opened_cache(output) if grader else nullcontext() as cache:
-            seen = _graded(seen, grader, cache)
-            done = score_file(task, chosen, predictions, kept, answered_only=answered_only, panel=seen)
-        show_run(done, output, groups=tuple(done.manifest.metrics.groups))
+        _score_published(task, chosen, _Published(predictions, answered_only), extras, asking, output)
         return
+    _ask(task, chosen, extras, _Asked(str(model), judge_name, official_out), asking, output)
+
+
+@dataclass(frozen=True)
+class _Published:
+    """Answers made elsewhere."""
+
+    path: Path
+    answered_only: bool
+
+
+@dataclass(frozen=True)
+class _Extras:
+    """What is measured beside the benchmark's own metrics."""
+
+    panel: "PanelOptions | None"
+    grader: "Grader | None"
+
+    def with_cache(self, cache: "Cache | None") -> "PanelOptions | None":
+        """The panel, its grader asking through a cache."""
+        from evalkit.benchmarks.toxicity import Toxicity
+
+        if self.panel is None or self.grader is None:
+            return self.panel
+        return replace(self.panel, toxicity=Toxicity(self.grader, cache))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Who answers and who grades, by name, and where the official format goes."""
+
+    model: str
+    judge: str | None
+    official_out: Path | None
+
+
+def _judge_published(
+    task: str, chosen: "TaskOptions", published: _Published, judge_name: str, asking: Asking, output: "Output"
+) -> None:
+    from evalkit.benchmarks.bench import judge_file, open_bench
+    from evalkit.judge.task_parts import load_judge
+
     with asking.opened_cache(output) as cache, output.progress(task) as progress:
-        opened = open_bench(task, chosen, _graded(seen, grader, cache))
-        judge = load_judge(judge_name, asking.server_options(cache)) if judge_name else None
-        loaded = asking.load(str(model), cache)
+        judge = load_judge(judge_name, asking.server_options(cache))
+        kept = asking.run_options(cache, progress, output)
+        opened = open_bench(task, chosen)
+        stages = list(judge_file(opened, published.path, judge, kept, answered_only=published.answered_only))
+    _show_stages(stages, output)
+
+
+def _score_published(
+    task: str, chosen: "TaskOptions", published: _Published, extras: _Extras, asking: Asking, output: "Output"
+) -> None:
+    from evalkit.benchmarks.bench import score_file
+    from evalkit.cli.show import show_run
+    from evalkit.runner import RunOptions
+
+    kept = RunOptions(asking.reports, limit=asking.limit, name=asking.name)
+    with asking.opened_cache(output) if extras.grader else nullcontext() as cache:
+        panel = extras.with_cache(cache)
+        done = score_file(task, chosen, published.path, kept, answered_only=published.answered_only, panel=panel)
+    show_run(done, output, groups=tuple(done.manifest.metrics.groups))
+
+
+def _ask(task: str, chosen: "TaskOptions", extras: _Extras, asked: _Asked, asking: Asking, output: "Output") -> None:
+    from evalkit.benchmarks.bench import open_bench, plan_stages, run_stages
+    from evalkit.cli.show import show_plans
+    from evalkit.judge.task_parts import load_judge
+
+    with asking.opened_cache(output) as cache, output.progress(task) as progress:
+        opened = open_bench(task, chosen, extras.with_cache(cache))
+        judge = load_judge(asked.judge, asking.server_options(cache)) if asked.judge else None
+        model = asking.load(asked.model, cache)
         kept = asking.run_options(cache, progress, output)
         if asking.dry_run:
-            show_plans(plan_stages(opened, loaded, judge, kept), output)
+            show_plans(plan_stages(opened, model, judge, kept), output)
             return
-        runs = list(run_stages(opened, loaded, judge, kept))
-    if official_out is not None:
-        _write_official(opened, runs, official_out)
-        output.note(f"official format: {official_out}")
+        runs = list(run_stages(opened, model, judge, kept))
+    if asked.official_out is not None:
+        _write_official(opened, runs, asked.official_out)
+        output.note(f"official format: {asked.official_out}")
     _show_stages(runs, output)
 
 
@@ -164,12 +222,6 @@ def _grader(name: str | None, label: str | None, asking: Asking) -> "Grader | No
 
         return Classifier(Path(name.removeprefix("hf/")), label, asking.device)
     raise UsageError(f"--toxicity {name}: give hf/PATH of a local classifier, or perspective")
-
-
-def _graded(seen: "PanelOptions | None", grader: "Grader | None", cache: "Cache | None") -> "PanelOptions | None":
-    from evalkit.benchmarks.toxicity import Toxicity
-
-    return seen if seen is None or grader is None else replace(seen, toxicity=Toxicity(grader, cache))
 
 
 def _write_official(bench: "Bench", runs: "Sequence[Run]", path: Path) -> None:
