@@ -186,3 +186,10 @@ def test_what_is_a_share_stands_in_the_run(shared, tmp_path):
     assert content["pseudo_values"] == ["mcc"]
     assert run.sample_metric("mcc") == "accuracy"
     assert run.sample_metric("accuracy") == "accuracy"
+
+
+def test_one_answer_to_everything_has_a_value_and_no_interval(shared, tmp_path):
+    folder = shared / "glue"
+    run = score("glue", folder, folder / "predictions" / "CoLA.majority.tsv", tmp_path, subjects=("CoLA",))
+    mcc = run.manifest.metrics.overall["mcc"]
+    assert (mcc.value, mcc.stderr, mcc.low, mcc.high) == (0.0, None, None, None)

@@ -76,6 +76,9 @@ class Statistic:
         if self.shares is None or math.isnan(self.value):
             return plain(self.value, len(rows), lost=lost)
         estimate = estimate_rows(rows, list(self.shares))
+        if len(set(self.shares)) == 1:
+            # Equal shares (a model that gives one answer to all) say nothing of the error.
+            estimate = replace(estimate, stderr=None, low=None, high=None)
         low, high = (
             None if end is None else min(max(end, self.low), self.high) for end in (estimate.low, estimate.high)
         )
